@@ -1,0 +1,7 @@
+"""headless-worker: the daemon that keeps headless OAuth integrations alive.
+
+For job authors: `from worker import Context, job`. Everything else is reached through the `worker` command.
+The layers of the house are listed in docs/architecture.md; a module imports only lower rows.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,147 @@
+"""Accounts: their names and states. Every change of state goes through `move`, which also writes the timeline."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, select
+from sqlmodel import col
+
+from worker.errors import UsageFault, WorkerError
+from worker.states import ACCOUNT_MOVES, AccountState
+from worker.store.records import Account, Finding
+from worker.store.tables import AccountRow
+from worker.store.timeline import note
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.orm import Session
+
+    from worker.store.database import Database
+
+
+class Accounts:
+    """The accounts of all integrations."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self, integration: str, name: str) -> Account | None:
+        """One account, or None."""
+        with self._database.read() as session:
+            row = find_row(session, integration, name)
+            return None if row is None else to_account(row)
+
+    def get(self, integration: str, name: str) -> Account:
+        """One account. Raises UsageFault when there is none of that name."""
+        account = self.find(integration, name)
+        if account is None:
+            raise UsageFault(
+                f"there is no account {integration}/{name}",
+                hint=f"worker accounts list; to enrol it: worker enroll {integration} {name}",
+            )
+        return account
+
+    def by_id(self, account_id: int) -> Account:
+        """One account by its number."""
+        with self._database.read() as session:
+            return to_account(session.get_one(AccountRow, account_id))
+
+    def list(self, integration: str | None = None) -> Sequence[Account]:
+        """All accounts, or those of one integration, by name."""
+        query = select(AccountRow).order_by(col(AccountRow.integration), col(AccountRow.name))
+        if integration is not None:
+            query = query.where(col(AccountRow.integration) == integration)
+        with self._database.read() as session:
+            return [to_account(row) for row in session.scalars(query)]
+
+    def pause(self, account: Account, now: float, reason: str) -> Account:
+        """Set aside by the operator; nothing runs until `resume`."""
+        with self._database.write() as session:
+            row = session.get_one(AccountRow, account.id)
+            if row.state == AccountState.PAUSED:
+                return to_account(row)
+            before = row.state
+            move(session, row, AccountState.PAUSED, Finding("operator", reason or "paused by the operator"), now)
+            row.state_before_pause = before
+            return to_account(row)
+
+    def resume(self, account: Account, now: float) -> Account:
+        """Back to where it stood before the pause."""
+        with self._database.write() as session:
+            row = session.get_one(AccountRow, account.id)
+            if row.state != AccountState.PAUSED:
+                raise UsageFault(f"{account.label} is not paused; it is {row.state}")
+            target = AccountState(row.state_before_pause or AccountState.ACTIVE)
+            reason = "needed consent before it was paused" if target is AccountState.NEEDS_CONSENT else ""
+            move(session, row, target, Finding("resumed", reason), now)
+            row.state_before_pause = None
+            return to_account(row)
+
+    def flag_scope(self, account: Account, finding: Finding, now: float) -> Account:
+        """The grant works but lacks a scope: a human must consent to more. Other jobs of the account go on."""
+        with self._database.write() as session:
+            row = session.get_one(AccountRow, account.id)
+            if row.state in {AccountState.ACTIVE, AccountState.IN_DOUBT} or to_account(row).usable:
+                move(session, row, AccountState.NEEDS_CONSENT, finding, now)
+            return to_account(row)
+
+    def remove(self, account: Account) -> None:
+        """Delete the account, its grant, schedule and history."""
+        with self._database.write() as session:
+            session.execute(delete(AccountRow).where(col(AccountRow.id) == account.id))
+
+
+def find_row(session: Session, integration: str, name: str) -> AccountRow | None:
+    """The row of one account, for a repository's own transaction."""
+    query = select(AccountRow).where(col(AccountRow.integration) == integration, col(AccountRow.name) == name)
+    return session.scalars(query).one_or_none()
+
+
+def create_row(session: Session, integration: str, name: str, now: float) -> AccountRow:
+    """A new account, active from its first moment: it is only ever made together with its grant."""
+    row = AccountRow(
+        uid=secrets.token_hex(16),
+        integration=integration,
+        name=name,
+        state=AccountState.ACTIVE,
+        state_since=now,
+        created_at=now,
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def move(session: Session, row: AccountRow, after: AccountState, finding: Finding, now: float) -> None:
+    """Change an account's state along `ACCOUNT_MOVES` and write it into the timeline.
+
+    Staying in a state with another cause is a move as well. Raises WorkerError for a move the table does not allow.
+    """
+    before = AccountState(row.state)
+    if after is not before and after not in ACCOUNT_MOVES[before]:
+        raise WorkerError(f"{row.integration}/{row.name} cannot go from {before} to {after}")
+    if after is not before:
+        row.state_since = now
+    row.state = after
+    row.cause = finding.cause
+    row.reason = finding.reason
+    note(session, row, "state", finding, now, before=before, after=after)
+
+
+def to_account(row: AccountRow) -> Account:
+    """The record of a row."""
+    assert row.id is not None
+    return Account(
+        id=row.id,
+        uid=row.uid,
+        integration=row.integration,
+        name=row.name,
+        state=AccountState(row.state),
+        cause=row.cause,
+        reason=row.reason,
+        state_since=row.state_since,
+        created_at=row.created_at,
+    )

@@ -1,0 +1,312 @@
+"""Grants, and the transactions of a refresh. This file is what the product exists for.
+
+The order of things, each step durable before the next begins:
+
+    begin_refresh      the intent: "generation 7 is being refreshed, by me, since now"
+    (the POST)
+    complete_refresh   new refresh token, access token, expiry, scopes, generation 8; the intent goes
+
+A crash between the two leaves the intent. Whoever comes next finds it without its process (the account's lock is
+free), knows that the refresh token may have been spent, and says so if the provider then refuses it. Every write
+compares the generation first, so that a late answer never overwrites a newer grant.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, select
+from sqlmodel import col
+
+from worker.crypto.sealing import Binding
+from worker.errors import NeedsConsent
+from worker.redact import Secret
+from worker.states import AccountState
+from worker.store.accounts import create_row, find_row, move, to_account
+from worker.store.records import Finding, Grant
+from worker.store.schedule import wake_account
+from worker.store.tables import AccountRow, GrantRow, RefreshIntentRow
+from worker.store.timeline import note
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from worker.crypto.sealing import Sealer
+    from worker.store.database import Database
+    from worker.store.records import Account, Consent, NewTokens
+
+
+class GenerationMoved(Exception):
+    """Somebody else changed the grant since it was read: read it again."""
+
+
+class Grants:
+    """The grants of all accounts."""
+
+    def __init__(self, database: Database, sealer: Sealer) -> None:
+        self._database = database
+        self._sealer = sealer
+
+    def read(self, account_id: int) -> Grant:
+        """The grant as it is stored now. Raises NeedsConsent when the account has none."""
+        with self._database.read() as session:
+            row, account = self._rows(session, account_id)
+            intent = session.get(RefreshIntentRow, account_id)
+            return self._to_grant(row, account, intent)
+
+    def read_refresh_token(self, grant: Grant) -> Secret:
+        """The refresh token of exactly this generation. Raises GenerationMoved, or NeedsConsent when there is none."""
+        with self._database.read() as session:
+            row, account = self._rows(session, grant.account.id)
+            _compare(row, grant.generation)
+            if row.sealed_refresh_token is None:
+                raise NeedsConsent(
+                    f"{grant.account.label} has no refresh token: the provider never gave one",
+                    hint="ask for offline access in its scopes, then:"
+                    f" worker enroll {account.integration} {account.name}",
+                )
+            return self._sealer.open(row.sealed_refresh_token, _binding(account, "refresh_token", row.generation))
+
+    def read_identity(self, account_id: int) -> dict[str, str]:
+        """Who consented (`subject`, `label`, `issuer`); empty when the provider did not say."""
+        with self._database.read() as session:
+            row = session.get(GrantRow, account_id)
+            if row is None or row.sealed_identity is None:
+                return {}
+            binding = _binding(session.get_one(AccountRow, account_id), "identity", row.consent_generation)
+            identity: dict[str, str] = json.loads(self._sealer.open(row.sealed_identity, binding).reveal())
+            return identity
+
+    def begin_refresh(self, grant: Grant, holder: str, now: float) -> int:
+        """Commit the intent to refresh this generation; answers how often it was sent before without an answer.
+
+        This is also the proof that the store can be written: a refresh token is never spent on a full disk.
+        """
+        with self._database.write() as session:
+            row, _ = self._rows(session, grant.account.id)
+            _compare(row, grant.generation)
+            intent = session.get(RefreshIntentRow, grant.account.id)
+            if intent is None or intent.generation != grant.generation:
+                if intent is not None:
+                    session.delete(intent)
+                    session.flush()
+                intent = RefreshIntentRow(
+                    account_id=grant.account.id, generation=grant.generation, started_at=now, holder=holder
+                )
+                session.add(intent)
+            before = intent.attempts
+            intent.attempts, intent.holder = before + 1, holder
+            return before
+
+    def complete_refresh(self, grant: Grant, tokens: NewTokens, now: float) -> Grant:
+        """Replace the tokens, move the generation, clear the intent: one transaction, durable when it returns."""
+        with self._database.write() as session:
+            row, account = self._rows(session, grant.account.id)
+            _compare(row, grant.generation)
+            rotated = self._replace_tokens(row, account, tokens)
+            row.refreshed_at = now
+            _forget_failures(session, row)
+            note(
+                session,
+                account,
+                "refreshed",
+                Finding("refreshed", "new access token", {"rotated": rotated, "expires_in": tokens.lifetime}),
+                now,
+                generation=row.generation,
+            )
+            if account.state == AccountState.IN_DOUBT:
+                move(session, account, AccountState.ACTIVE, Finding("settled", "the refresh token still works"), now)
+                account.cause = account.reason = ""
+            elif account.state_before_pause == AccountState.IN_DOUBT:
+                account.state_before_pause = AccountState.ACTIVE
+            return self._to_grant(row, account, None)
+
+    def fail_refresh(self, grant: Grant, finding: Finding, now: float, *, not_before: float, doubt: str = "") -> None:
+        """An answer that a pause mends: clear the intent, keep the account's state, remember when to try again."""
+        with self._database.write() as session:
+            row, account = self._rows(session, grant.account.id)
+            _compare(row, grant.generation)
+            session.execute(delete(RefreshIntentRow).where(col(RefreshIntentRow.account_id) == account.id))
+            _count_failure(row, now, not_before)
+            row.doubt = doubt or row.doubt
+            note(session, account, "refresh_failed", finding, now, generation=row.generation)
+
+    def leave_in_doubt(self, grant: Grant, finding: Finding, now: float, *, not_before: float) -> None:
+        """No answer came: the intent stays, the account is in doubt, the next use settles it."""
+        with self._database.write() as session:
+            row, account = self._rows(session, grant.account.id)
+            _compare(row, grant.generation)
+            _count_failure(row, now, not_before)
+            if account.state == AccountState.ACTIVE:
+                move(session, account, AccountState.IN_DOUBT, finding, now)
+            else:
+                note(session, account, "refresh_failed", finding, now, generation=row.generation)
+
+    def flag(self, grant: Grant, finding: Finding, now: float) -> Account:
+        """A human must consent. The tokens' ciphertexts are kept until he does."""
+        with self._database.write() as session:
+            row, account = self._rows(session, grant.account.id)
+            _compare(row, grant.generation)
+            _forget_failures(session, row)
+            if account.state == AccountState.PAUSED:
+                account.state_before_pause = AccountState.NEEDS_CONSENT
+                note(session, account, "refresh_failed", finding, now, generation=row.generation)
+            elif account.state != AccountState.REVOKED:
+                move(session, account, AccountState.NEEDS_CONSENT, finding, now)
+            return to_account(account)
+
+    def doubt_of(self, grant: Grant) -> str:
+        """What earlier answer may have hidden a rotation of this generation; empty when none did."""
+        with self._database.read() as session:
+            row, _ = self._rows(session, grant.account.id)
+            return row.doubt if row.generation == grant.generation else ""
+
+    def set_refused(self, grant: Grant, *, refused: bool) -> None:
+        """Remember (or forget) that the API refuses this generation's token although it is fresh."""
+        with self._database.write() as session:
+            row, _ = self._rows(session, grant.account.id)
+            if row.generation == grant.generation:
+                row.refused_generation = grant.generation if refused else None
+
+    def store_consent(self, consent: Consent, now: float) -> Grant:
+        """Store a finished enrolment: a new account, or re-consent in place; missed runs become due at once."""
+        with self._database.write() as session:
+            account = find_row(session, consent.integration, consent.account)
+            created = account is None
+            if account is None:
+                account = create_row(session, consent.integration, consent.account, now)
+            assert account.id is not None
+            row = session.get(GrantRow, account.id)
+            if row is None:
+                row = GrantRow(
+                    account_id=account.id, generation=0, consent_generation=0, issued_at=now, consented_at=now
+                )
+                session.add(row)
+            self._replace_tokens(row, account, consent.tokens, keep_refresh_token=False)
+            self._replace_consent(row, account, consent, now)
+            _forget_failures(session, row)
+            finding = Finding("enrolled" if created else "consented", consent.how, {"scopes": list(row.scopes)})
+            account.state_before_pause = None
+            move(session, account, AccountState.ACTIVE, finding, now)
+            account.cause = account.reason = ""
+            wake_account(session, account.id, frozenset(row.scopes), now)
+            return self._to_grant(row, account, None)
+
+    def erase(self, account: Account, now: float) -> None:
+        """The grant was given back: forget its tokens, keep the account's history."""
+        with self._database.write() as session:
+            row = session.get(AccountRow, account.id)
+            assert row is not None
+            session.execute(delete(GrantRow).where(col(GrantRow.account_id) == account.id))
+            session.execute(delete(RefreshIntentRow).where(col(RefreshIntentRow.account_id) == account.id))
+            move(session, row, AccountState.REVOKED, Finding("operator", "revoked by the operator"), now)
+
+    def interrupted(self, now: float, holders_gone: frozenset[int]) -> int:
+        """Mark accounts in doubt whose refresh was cut off by a crash; answers how many."""
+        with self._database.write() as session:
+            count = 0
+            for intent in session.scalars(select(RefreshIntentRow)).all():
+                account = session.get_one(AccountRow, intent.account_id)
+                if account.id in holders_gone and account.state == AccountState.ACTIVE:
+                    evidence = {"started_at": intent.started_at, "holder": intent.holder}
+                    reason = f"{intent.holder} stopped during a refresh; its outcome is unknown"
+                    move(session, account, AccountState.IN_DOUBT, Finding("interrupted", reason, evidence), now)
+                    count += 1
+            return count
+
+    def open_intents(self) -> list[int]:
+        """The accounts with an intent that was never cleared."""
+        with self._database.read() as session:
+            return list(session.scalars(select(col(RefreshIntentRow.account_id))))
+
+    def _rows(self, session: Session, account_id: int) -> tuple[GrantRow, AccountRow]:
+        account = session.get_one(AccountRow, account_id, populate_existing=True)
+        row = session.get(GrantRow, account_id, populate_existing=True)
+        if row is None:
+            raise NeedsConsent(
+                f"{account.integration}/{account.name} has no grant: it is {account.state}",
+                hint=f"worker enroll {account.integration} {account.name}",
+            )
+        return row, account
+
+    def _replace_tokens(
+        self, row: GrantRow, account: AccountRow, tokens: NewTokens, *, keep_refresh_token: bool = True
+    ) -> bool:
+        """Write the new tokens under the next generation; answers whether the refresh token is a new one."""
+        refresh_token = tokens.refresh_token
+        rotated = refresh_token is not None
+        if refresh_token is None and keep_refresh_token and row.sealed_refresh_token is not None:
+            # Sealed anew: the ciphertext is bound to the generation.
+            binding = _binding(account, "refresh_token", row.generation)
+            refresh_token = self._sealer.open(row.sealed_refresh_token, binding)
+        row.generation += 1
+        row.sealed_refresh_token = (
+            None
+            if refresh_token is None
+            else self._sealer.seal(refresh_token, _binding(account, "refresh_token", row.generation))
+        )
+        row.sealed_access_token = self._sealer.seal(
+            tokens.access_token, _binding(account, "access_token", row.generation)
+        )
+        row.token_type, row.issued_at, row.lifetime = tokens.token_type, tokens.issued_at, tokens.lifetime
+        row.refused_generation = None
+        if tokens.scopes is not None:
+            row.scopes = list(tokens.scopes)
+        return rotated
+
+    def _replace_consent(self, row: GrantRow, account: AccountRow, consent: Consent, now: float) -> None:
+        row.consented_at, row.consent_generation, row.refreshed_at = now, row.generation, None
+        row.requested_scopes = list(consent.requested_scopes)
+        if consent.tokens.scopes is None:
+            # No scope in the answer: what was asked for is what was granted (RFC 6749, section 5.1).
+            row.scopes = list(consent.requested_scopes)
+        row.sealed_identity = None
+        if consent.identity:
+            binding = _binding(account, "identity", row.consent_generation)
+            row.sealed_identity = self._sealer.seal(Secret(json.dumps(consent.identity)), binding)
+
+    def _to_grant(self, row: GrantRow, account: AccountRow, intent: RefreshIntentRow | None) -> Grant:
+        access_token = None
+        if row.sealed_access_token is not None:
+            binding = _binding(account, "access_token", row.generation)
+            access_token = self._sealer.open(row.sealed_access_token, binding)
+        same = intent is not None and intent.generation == row.generation
+        return Grant(
+            account=to_account(account),
+            generation=row.generation,
+            access_token=access_token,
+            token_type=row.token_type,
+            scopes=tuple(row.scopes),
+            requested_scopes=tuple(row.requested_scopes),
+            issued_at=row.issued_at,
+            lifetime=row.lifetime,
+            consented_at=row.consented_at,
+            refreshed_at=row.refreshed_at,
+            refused_generation=row.refused_generation,
+            failures=row.failures,
+            failing_since=row.failing_since,
+            not_before=row.not_before,
+            intent_started_at=intent.started_at if intent is not None and same else None,
+            has_refresh_token=row.sealed_refresh_token is not None,
+        )
+
+
+def _binding(account: AccountRow, field: str, generation: int) -> Binding:
+    return Binding("grant", account.uid, field, generation)
+
+
+def _compare(row: GrantRow, generation: int) -> None:
+    if row.generation != generation:
+        raise GenerationMoved
+
+
+def _count_failure(row: GrantRow, now: float, not_before: float) -> None:
+    row.failures += 1
+    row.failing_since = row.failing_since or now
+    row.not_before = not_before
+
+
+def _forget_failures(session: Session, row: GrantRow) -> None:
+    session.execute(delete(RefreshIntentRow).where(col(RefreshIntentRow.account_id) == row.account_id))
+    row.failures, row.failing_since, row.not_before, row.doubt = 0, None, None, ""

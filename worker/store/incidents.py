@@ -1,0 +1,98 @@
+"""Incidents: faults of an integration, told once for all its accounts. At most one open of each kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+from sqlmodel import col
+
+from worker.store.records import Finding, Incident
+from worker.store.tables import IncidentRow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.orm import Session
+
+    from worker.store.database import Database
+
+
+class Incidents:
+    """The incidents of all integrations."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def report(
+        self, integration: str, kind: str, finding: Finding, now: float, *, remedy: str = "", not_before: float
+    ) -> bool:
+        """Open an incident, or count one more occurrence of it; answers whether it was opened now."""
+        with self._database.write() as session:
+            row = _open_row(session, integration, kind)
+            if row is not None:
+                row.occurrences, row.last_at, row.not_before = row.occurrences + 1, now, not_before
+                row.cause, row.evidence = finding.reason, finding.evidence
+                return False
+            session.add(
+                IncidentRow(
+                    integration=integration,
+                    kind=kind,
+                    opened_at=now,
+                    last_at=now,
+                    cause=finding.reason,
+                    remedy=remedy,
+                    evidence=finding.evidence,
+                    not_before=not_before,
+                )
+            )
+            return True
+
+    def close(self, integration: str, kind: str, now: float) -> Incident | None:
+        """Close the open incident of this kind; answers it, or None when none was open."""
+        if self.find_open(integration, kind) is None:
+            return None
+        with self._database.write() as session:
+            row = _open_row(session, integration, kind)
+            if row is None:
+                return None
+            row.closed_at = now
+            return _to_incident(row)
+
+    def find_open(self, integration: str, kind: str) -> Incident | None:
+        """The open incident of this kind, or None."""
+        with self._database.read() as session:
+            row = _open_row(session, integration, kind)
+            return None if row is None else _to_incident(row)
+
+    def list(self, *, only_open: bool = True) -> Sequence[Incident]:
+        """Incidents, newest first."""
+        query = select(IncidentRow).order_by(col(IncidentRow.id).desc())
+        if only_open:
+            query = query.where(col(IncidentRow.closed_at).is_(None))
+        with self._database.read() as session:
+            return [_to_incident(row) for row in session.scalars(query)]
+
+
+def _open_row(session: Session, integration: str, kind: str) -> IncidentRow | None:
+    query = select(IncidentRow).where(
+        col(IncidentRow.integration) == integration,
+        col(IncidentRow.kind) == kind,
+        col(IncidentRow.closed_at).is_(None),
+    )
+    return session.scalars(query.order_by(col(IncidentRow.id))).first()
+
+
+def _to_incident(row: IncidentRow) -> Incident:
+    return Incident(
+        integration=row.integration,
+        kind=row.kind,
+        opened_at=row.opened_at,
+        last_at=row.last_at,
+        closed_at=row.closed_at,
+        occurrences=row.occurrences,
+        cause=row.cause,
+        remedy=row.remedy,
+        evidence=row.evidence,
+        not_before=row.not_before,
+    )

@@ -1,0 +1,196 @@
+"""What the store hands out: frozen records, free of any database. Times are seconds since the epoch, UTC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from worker.states import USABLE, AccountState, RunState
+
+if TYPE_CHECKING:
+    from worker.redact import Secret
+
+#: The one cause of `needs_consent` in which the grant itself still works: it lacks a scope that one job needs.
+SCOPE_MISSING = "insufficient_scope"
+
+
+@dataclass(frozen=True)
+class Account:
+    """One enrolled resource owner of an integration."""
+
+    id: int
+    uid: str
+    integration: str
+    name: str
+    state: AccountState
+    cause: str
+    reason: str
+    state_since: float
+    created_at: float
+
+    @property
+    def label(self) -> str:
+        """`integration/account`, as people write it."""
+        return f"{self.integration}/{self.name}"
+
+    @property
+    def usable(self) -> bool:
+        """Whether jobs may use its grant: also one that merely lacks a scope, for the jobs that do not need it."""
+        return self.state in USABLE or (self.state is AccountState.NEEDS_CONSENT and self.cause == SCOPE_MISSING)
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What an account consented to, with the access token in hand."""
+
+    account: Account
+    generation: int
+    access_token: Secret | None
+    token_type: str
+    scopes: tuple[str, ...]
+    requested_scopes: tuple[str, ...]
+    issued_at: float
+    #: Seconds; None when the provider named none.
+    lifetime: float | None
+    consented_at: float
+    refreshed_at: float | None
+    refused_generation: int | None
+    failures: int
+    failing_since: float | None
+    not_before: float | None
+    #: A refresh was begun and its outcome never stored.
+    intent_started_at: float | None
+    has_refresh_token: bool
+
+    @property
+    def expires_at(self) -> float | None:
+        """When the access token lapses; None when unknown."""
+        return None if self.lifetime is None else self.issued_at + self.lifetime
+
+
+@dataclass(frozen=True)
+class NewTokens:
+    """The tokens of one answer, as they are to be stored."""
+
+    access_token: Secret
+    #: None keeps the old one (RFC 6749, section 6).
+    refresh_token: Secret | None
+    token_type: str
+    lifetime: float | None
+    #: When the request for them was sent: lifetimes count from there, which errs on the safe side.
+    issued_at: float
+    #: None keeps the old ones.
+    scopes: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class Consent:
+    """A finished enrolment, as it is to be stored."""
+
+    integration: str
+    account: str
+    tokens: NewTokens
+    requested_scopes: tuple[str, ...]
+    #: Who consented: `subject`, `label`, `issuer`; empty when the provider does not say.
+    identity: dict[str, str] = field(default_factory=dict)
+    how: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Why something was decided: a word for programs, a sentence for people, and redacted evidence."""
+
+    cause: str
+    reason: str
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TimelineEntry:
+    """One thing that happened to an account."""
+
+    at: float
+    kind: str
+    before: str | None
+    after: str | None
+    cause: str
+    message: str
+    evidence: dict[str, Any]
+    generation: int | None
+    run_id: str | None
+
+
+@dataclass(frozen=True)
+class Incident:
+    """A fault of the integration, not of one account."""
+
+    integration: str
+    kind: str
+    opened_at: float
+    last_at: float
+    closed_at: float | None
+    occurrences: int
+    cause: str
+    remedy: str
+    evidence: dict[str, Any]
+    not_before: float | None
+
+
+@dataclass(frozen=True)
+class Due:
+    """A job and account whose time has come."""
+
+    job: str
+    account: Account
+    next_due: float | None
+    trigger: str
+    fence: int
+    attempts: int
+    run_id: str | None
+    missed_since: float | None
+    last_success: float | None
+    parked: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to make one attempt of one run; void as soon as a newer fence exists."""
+
+    run_id: str
+    job: str
+    account: Account
+    fence: int
+    attempt: int
+    trigger: str
+    due_at: float | None
+
+
+@dataclass(frozen=True)
+class RunCounts:
+    """What a run did."""
+
+    rows: int = 0
+    pages: int = 0
+    requests: int = 0
+    refreshes: int = 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution of one job for one account."""
+
+    id: str
+    job: str
+    integration: str
+    account: str
+    state: RunState
+    trigger: str
+    attempt: int
+    fence: int
+    due_at: float | None
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    counts: RunCounts
+    error: str | None
+    holder: str

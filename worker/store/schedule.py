@@ -1,0 +1,195 @@
+"""The schedule: one row for each job and account, with when it is due, what runs, and the fence.
+
+A claim takes the next firing in one transaction: fence + 1, "next after now" as the new due time, a run row. Firings
+that were missed meanwhile (restart, sleep, overload) are thereby one run, never dropped and never piled up. While a
+run is under way its row is not due; a firing that passes meanwhile leaves `next_due` in the past, so the next run
+starts as soon as this one ends.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, func, select, update
+from sqlmodel import col
+
+from worker.store.accounts import to_account
+from worker.store.database import row_count
+from worker.store.records import Claim, Due
+from worker.store.runs import new_run_row, resume_run_row
+from worker.store.tables import AccountRow, RunRow, ScheduleRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sqlalchemy import Select
+    from sqlalchemy.orm import Session
+
+    from worker.store.database import Database
+
+
+class Schedule:
+    """What is due when."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def ensure(self, job: str, first_due: Mapping[int, float]) -> int:
+        """Make or revive the rows of a job for these accounts; existing ones keep their time. Answers how many."""
+        with self._database.write() as session:
+            known = {row.account_id: row for row in session.scalars(_rows_of(job))}
+            changed = 0
+            for account_id, due in first_due.items():
+                row = known.get(account_id)
+                if row is None:
+                    session.add(ScheduleRow(job=job, account_id=account_id, next_due=due))
+                elif row.next_due is None:
+                    row.next_due = due
+                else:
+                    continue
+                changed += 1
+            for account_id, row in known.items():
+                if account_id not in first_due and row.next_due is not None:
+                    row.next_due = None
+                    changed += 1
+            return changed
+
+    def retire(self, jobs: Iterable[str]) -> int:
+        """Take every job that is not among these off the schedule; its history stays. Answers how many rows."""
+        statement = update(ScheduleRow).where(col(ScheduleRow.job).not_in(list(jobs)))
+        with self._database.write() as session:
+            return row_count(
+                session.execute(statement.where(col(ScheduleRow.next_due).is_not(None)).values(next_due=None))
+            )
+
+    def known(self, job: str) -> frozenset[int]:
+        """The accounts that have a live row for this job."""
+        query = select(col(ScheduleRow.account_id)).where(
+            col(ScheduleRow.job) == job, col(ScheduleRow.next_due).is_not(None)
+        )
+        with self._database.read() as session:
+            return frozenset(session.scalars(query))
+
+    def clamp(self, job: str, latest: Mapping[int, float]) -> int:
+        """Pull in due times that lie beyond the next firing: the interval was shortened, or the clock went back."""
+        with self._database.write() as session:
+            changed = 0
+            for row in session.scalars(_rows_of(job)):
+                limit = latest.get(row.account_id)
+                if limit is not None and row.next_due is not None and row.next_due > limit and row.attempts == 0:
+                    row.next_due = limit
+                    changed += 1
+            return changed
+
+    def due(self, now: float, limit: int) -> Sequence[Due]:
+        """What may start now: interrupted runs first, then the longest overdue."""
+        query = (
+            select(ScheduleRow, AccountRow)
+            .join(AccountRow, col(AccountRow.id) == col(ScheduleRow.account_id))
+            .where(col(ScheduleRow.next_due) <= now, col(ScheduleRow.running).is_(False))
+            .order_by(col(ScheduleRow.first).desc(), col(ScheduleRow.next_due))
+            .limit(limit)
+        )
+        with self._database.read() as session:
+            return [_to_due(row, account) for row, account in session.execute(query).tuples()]
+
+    def entry(self, job: str, account_id: int) -> Due | None:
+        """The row of one job and account."""
+        with self._database.read() as session:
+            row = session.get(ScheduleRow, (job, account_id))
+            return None if row is None else _to_due(row, session.get_one(AccountRow, account_id))
+
+    def entries(self) -> Sequence[Due]:
+        """All live rows, soonest first."""
+        query = (
+            select(ScheduleRow, AccountRow)
+            .join(AccountRow, col(AccountRow.id) == col(ScheduleRow.account_id))
+            .where(col(ScheduleRow.next_due).is_not(None))
+            .order_by(col(ScheduleRow.next_due))
+        )
+        with self._database.read() as session:
+            return [_to_due(row, account) for row, account in session.execute(query).tuples()]
+
+    def earliest(self) -> float | None:
+        """When the next run falls due; None when nothing is scheduled."""
+        query = select(func.min(col(ScheduleRow.next_due))).where(col(ScheduleRow.running).is_(False))
+        with self._database.read() as session:
+            return session.scalar(query)
+
+    def claim(self, due: Due, now: float, next_due: float | None, holder: str) -> Claim | None:
+        """Take the firing; None when somebody else was faster, or it is not due any more.
+
+        A run that waits for its retry goes on as the same run with the next attempt.
+        """
+        with self._database.write() as session:
+            row = session.get(ScheduleRow, (due.job, due.account.id))
+            if row is None or row.fence != due.fence or row.running:
+                return None
+            waiting = session.get(RunRow, row.run_id) if row.run_id is not None and row.attempts else None
+            row.fence += 1
+            row.attempts = row.attempts + 1 if waiting is not None else 1
+            claim = Claim(
+                run_id=waiting.id if waiting is not None else "",
+                job=due.job,
+                account=to_account(session.get_one(AccountRow, due.account.id)),
+                fence=row.fence,
+                attempt=row.attempts,
+                trigger=due.trigger,
+                due_at=due.next_due,
+            )
+            run = new_run_row(claim, now, holder) if waiting is None else resume_run_row(waiting, claim, now, holder)
+            session.add(run)
+            row.run_id, row.running, row.next_due, row.last_started = run.id, True, next_due, now
+            row.first, row.trigger, row.missed_since = False, "schedule", None
+            return Claim(**{**claim.__dict__, "run_id": run.id})
+
+    def park(self, job: str, account_id: int, reason: str, scopes: Sequence[str]) -> None:
+        """Do not run this job for this account until a consent brings the scopes it lacks."""
+        with self._database.write() as session:
+            row = session.get(ScheduleRow, (job, account_id))
+            if row is not None:
+                row.parked, row.parked_scopes = reason, list(scopes)
+
+    def running(self) -> Sequence[Due]:
+        """Rows with a run under way, as far as the record knows."""
+        query = (
+            select(ScheduleRow, AccountRow)
+            .join(AccountRow, col(AccountRow.id) == col(ScheduleRow.account_id))
+            .where(col(ScheduleRow.running).is_(True))
+        )
+        with self._database.read() as session:
+            return [_to_due(row, account) for row, account in session.execute(query).tuples()]
+
+    def drop(self, job: str) -> None:
+        """Forget a job's rows altogether."""
+        with self._database.write() as session:
+            session.execute(delete(ScheduleRow).where(col(ScheduleRow.job) == job))
+
+
+def wake_account(session: Session, account_id: int, scopes: frozenset[str], now: float) -> None:
+    """A human has consented: what was missed becomes due at once, and jobs whose scopes are there are unparked."""
+    for row in session.scalars(select(ScheduleRow).where(col(ScheduleRow.account_id) == account_id)):
+        unparked = bool(row.parked) and (not row.parked_scopes or scopes.issuperset(row.parked_scopes))
+        if unparked:
+            row.parked, row.parked_scopes = "", []
+        if row.next_due is not None and not row.parked and (row.missed_since is not None or unparked or row.attempts):
+            row.next_due, row.trigger = now, "catch_up"
+
+
+def _rows_of(job: str) -> Select[tuple[ScheduleRow]]:
+    return select(ScheduleRow).where(col(ScheduleRow.job) == job)
+
+
+def _to_due(row: ScheduleRow, account: AccountRow) -> Due:
+    return Due(
+        job=row.job,
+        account=to_account(account),
+        next_due=row.next_due,
+        trigger="retry" if row.attempts else row.trigger,
+        fence=row.fence,
+        attempts=row.attempts,
+        run_id=row.run_id,
+        missed_since=row.missed_since,
+        last_success=row.last_success,
+        parked=row.parked,
+    )
