@@ -176,7 +176,7 @@ def wake_account(session: Session, account_id: int, scopes: frozenset[str], now:
             row.next_due, row.trigger = now, "catch_up"
 
 
-def _rows_of(job: str) -> Select[tuple[ScheduleRow]]:
+def _rows_of(job: str) -> Select[ScheduleRow]:
     return select(ScheduleRow).where(col(ScheduleRow.job) == job)
 
 

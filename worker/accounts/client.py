@@ -1,0 +1,152 @@
+"""One integration's OAuth client, ready to talk: endpoints (configured or discovered), credentials, dialect."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import requests
+
+from worker.accounts.token_endpoint import NoAnswer, NotSent, Timeouts, ask
+from worker.errors import Misconfigured, TryAgainLater
+from worker.oauth.dialect import Dialect
+from worker.oauth.metadata import ProviderMetadata, merge_metadata, metadata_urls
+from worker.oauth.rejection import RejectionRule, RejectionRules
+from worker.oauth.token_request import Client as OAuthClient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from worker.clock import Clock
+    from worker.config.model import Integration
+    from worker.oauth.token_request import TokenRequest
+    from worker.oauth.verdict import Outcome
+    from worker.redact import Secret
+
+#: Bytes of a metadata document.
+_LARGEST_DOCUMENT = 1 << 18
+_OK = 200
+
+
+@dataclass(frozen=True)
+class ClientSettings:
+    """What the process as a whole contributes to every client."""
+
+    clock: Clock
+    user_agent: str
+
+
+class Client:
+    """An integration's client. Threads may share it."""
+
+    def __init__(
+        self, integration: Integration, read_secret: Callable[[], Secret | None], settings: ClientSettings
+    ) -> None:
+        self.integration = integration
+        self.dialect = _dialect(integration)
+        self.rejection_rules = RejectionRules(
+            tuple(RejectionRule(rule.status, rule.header, rule.body) for rule in integration.refresh_when)
+        )
+        self._read_secret = read_secret
+        self._settings = settings
+        self._metadata: ProviderMetadata | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """The integration's name."""
+        return self.integration.name
+
+    def credentials(self) -> OAuthClient:
+        """Client id and secret. Raises Misconfigured when a secret is needed and none is set."""
+        secret = self._read_secret()
+        if secret is None and self.integration.client_auth != "none":
+            raise Misconfigured(
+                f"integration {self.name} has no client secret",
+                hint=f"worker secrets set {self.name} client_secret",
+            )
+        return OAuthClient(self.integration.client_id, secret, self.integration.client_auth)
+
+    def token_url(self) -> str:
+        """The token endpoint. Raises Misconfigured when neither config nor discovery names one."""
+        return self._endpoint("token_url")
+
+    def authorize_url(self) -> str:
+        """The authorization endpoint. Raises Misconfigured when neither config nor discovery names one."""
+        return self._endpoint("authorize_url")
+
+    def revoke_url(self) -> str | None:
+        """The revocation endpoint (RFC 7009), or None."""
+        return self.integration.revoke_url or (self.metadata().revoke_url if self.integration.issuer else None)
+
+    def identity_url(self) -> str | None:
+        """Where the access token's owner can be asked for, or None."""
+        return self.integration.identity_url or (self.metadata().identity_url if self.integration.issuer else None)
+
+    def issuer(self) -> str | None:
+        """The issuer that authorization answers must come from; None when none is configured."""
+        return self.integration.issuer
+
+    def metadata(self) -> ProviderMetadata:
+        """The provider's published metadata, fetched once. Raises TryAgainLater or Misconfigured."""
+        with self._lock:
+            if self._metadata is None:
+                assert self.integration.issuer is not None
+                self._metadata = self._discover(self.integration.issuer)
+            return self._metadata
+
+    def ask(self, request: TokenRequest) -> Outcome | NotSent | NoAnswer:
+        """Send one token request."""
+        timeouts = Timeouts(self.integration.connect_timeout, self.integration.read_timeout)
+        return ask(request, timeouts, self.dialect, self._settings.clock, self._settings.user_agent)
+
+    def _endpoint(self, field: str) -> str:
+        configured: str | None = getattr(self.integration, field)
+        found: str | None = configured
+        if found is None and self.integration.issuer is not None:
+            found = getattr(self.metadata(), field)
+        if found is None:
+            raise Misconfigured(
+                f"integration {self.name} has no {field}", hint=f"set {field} under [integrations.{self.name}]"
+            )
+        return found
+
+    def _discover(self, issuer: str) -> ProviderMetadata:
+        documents: list[dict[str, object]] = []
+        faults: list[str] = []
+        timeouts = (self.integration.connect_timeout, self.integration.read_timeout)
+        for url in metadata_urls(issuer):
+            try:
+                response = requests.get(
+                    url,
+                    timeout=timeouts,
+                    allow_redirects=False,
+                    headers={"User-Agent": self._settings.user_agent, "Accept": "application/json"},
+                )
+                document = response.json() if len(response.content) <= _LARGEST_DOCUMENT else None
+            except (requests.RequestException, ValueError, RecursionError) as error:
+                faults.append(f"{url}: {type(error).__name__}")
+                continue
+            if response.status_code == _OK and isinstance(document, dict):
+                documents.append(document)
+            else:
+                faults.append(f"{url}: {response.status_code}")
+        if not documents:
+            raise TryAgainLater(
+                f"integration {self.name}: no metadata at the issuer ({'; '.join(faults)})",
+                hint="look at issuer, or set authorize_url and token_url by hand",
+            )
+        return merge_metadata(issuer, documents)
+
+
+def _dialect(integration: Integration) -> Dialect:
+    return Dialect(
+        dead_errors=integration.dead_errors,
+        transient_errors=integration.transient_errors,
+        client_errors=integration.client_errors,
+        expires_in_unit=integration.expires_in_unit,
+        token_path=".".join(integration.token_path),
+        names=integration.token_names,
+        scope_separator=integration.scope_separator.strip(),
+    )

@@ -1,0 +1,151 @@
+"""`worker config check`: everything that loading finds, and what only the disk can tell: secret files that are missing
+or open to others, folders that cannot be written. No command is run and no network touched.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from worker.config.load import find, load
+from worker.config.paths import exists, is_folder
+from worker.errors import ConfigProblems, WorkerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from worker.config.model import Config
+    from worker.config.secrets import SecretSource
+
+Finding = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found, as pairs of place and sentence."""
+
+    #: The file, as it was named.
+    path: Path
+    problems: tuple[Finding, ...] = ()
+    warnings: tuple[Finding, ...] = ()
+    #: None when the file has faults of its own.
+    config: Config | None = None
+
+    def adding(self, problems: Sequence[Finding] = (), warnings: Sequence[Finding] = ()) -> Report:
+        """The report with what others found (jobs that cannot be loaded, for one)."""
+        return replace(self, problems=(*self.problems, *problems), warnings=(*self.warnings, *warnings))
+
+    def raise_problems(self) -> None:
+        """Raise ConfigProblems when there are any."""
+        if self.problems:
+            raise ConfigProblems(str(self.path), self.problems)
+
+    def as_dict(self) -> dict[str, object]:
+        """For `--json`."""
+        return {
+            "path": str(self.path),
+            "ok": not self.problems,
+            "problems": [{"place": place, "problem": what} for place, what in self.problems],
+            "warnings": [{"place": place, "warning": what} for place, what in self.warnings],
+        }
+
+
+def check(config_path: Path | None, environ: Mapping[str, str]) -> Report:
+    """Everything that is wrong, at once. Raises Misconfigured only when there is no file to check."""
+    path = find(config_path, environ)
+    try:
+        config = load(path, environ)
+    except ConfigProblems as error:
+        return Report(path, error.problems)
+    problems = [
+        *_secrets(config, environ),
+        *_keyring(config, environ),
+        *_folders(config),
+    ]
+    return Report(path, tuple(problems), (*config.warnings, *_warnings(config)), config)
+
+
+def sources(config: Config) -> Iterator[SecretSource]:
+    """Every secret's origin that the file names, the keyring's left out."""
+    if config.store.source:
+        yield config.store.source
+    for integration in config.integrations.values():
+        yield from integration.secrets.values()
+    for notify in config.notify:
+        yield from (source for source in (notify.url, notify.secret) if source)
+
+
+def _secrets(config: Config, environ: Mapping[str, str]) -> Iterator[Finding]:
+    for source in sources(config):
+        yield from _source(source, config, environ)
+
+
+def _source(source: SecretSource, config: Config, environ: Mapping[str, str]) -> Iterator[Finding]:
+    if source.kind == "command":
+        program = source.argv[0]
+        # A name with a slash counts from the folder of the config file, where the command will run.
+        found = config.base_dir / program if "/" in program else program
+        if shutil.which(found, path=environ.get("PATH", os.defpath)) is None:
+            yield source.place, f'there is no program "{program}" to run; install it or write its whole path'
+        return
+    try:
+        source.read(environ, config.base_dir)
+    except WorkerError as error:
+        yield _finding(error, source.place)
+
+
+def _keyring(config: Config, environ: Mapping[str, str]) -> Iterator[Finding]:
+    source = config.keyring.source
+    if source.kind == "file":
+        path = source.path(environ, config.base_dir)
+        if path is not None and not exists(path):
+            yield source.place, f"{path} does not exist; try: worker keys new (never for a store that has data)"
+            return
+    yield from _source(source, config, environ)
+
+
+def _finding(error: WorkerError, place: str) -> Finding:
+    what = error.message.removeprefix(f"{place}: ")
+    return place, f"{what}; try: {error.hint}" if error.hint else what
+
+
+def _folders(config: Config) -> Iterator[Finding]:
+    for number, folder in enumerate(config.worker.jobs_path, start=1):
+        if not is_folder(folder):
+            yield f"worker.jobs_path[{number}]", f"{folder} is no folder; make it, or name the one with the jobs"
+    wanted = [("worker.state_dir", config.worker.state_dir)]
+    if config.store.sqlite_path:
+        wanted.append(("store.url", config.store.sqlite_path.parent))
+    wanted += [
+        (f"sinks.{sink.name}.path", sink.path.parent if sink.type == "sqlite" else sink.path)
+        for sink in config.sinks.values()
+    ]
+    for place, folder in wanted:
+        fault = unwritable(folder)
+        if fault:
+            yield place, fault
+
+
+def unwritable(folder: Path) -> str | None:
+    """Why nothing can be written in this folder, made first if need be; None when all is well."""
+    standing = next(path for path in (folder, *folder.parents) if exists(path))
+    if not is_folder(standing):
+        return f"{standing} is a file; a folder is needed there"
+    if os.access(standing, os.W_OK | os.X_OK):
+        return None
+    missing = "" if standing == folder else f", so {folder} cannot be made"
+    return f"{standing} may not be written by user {os.geteuid()}{missing}; try: chown {os.geteuid()} {standing}"
+
+
+def _warnings(config: Config) -> Iterator[Finding]:
+    mode = stat.S_IMODE(config.path.stat().st_mode)
+    clear = [source.place for source in sources(config) if source.kind == "literal"]
+    if clear and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        yield clear[0], f"a secret in a file of mode {mode:04o} that others may read; try: chmod 600 {config.path}"
+    state = config.worker.state_dir
+    if is_folder(state) and stat.S_IMODE(state.stat().st_mode) & (stat.S_IWGRP | stat.S_IWOTH):
+        yield "worker.state_dir", f"others may write in {state}; try: chmod 700 {state}"

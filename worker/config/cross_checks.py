@@ -1,0 +1,52 @@
+"""What holds between sections: that names refer to something, and that no two things write to one file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from worker.config.faults import suggestion
+from worker.config.store_url import sqlite_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from worker.config.faults import Faults
+    from worker.config.options import Reading, Readings
+
+
+def check_references(readings: Readings, faults: Faults) -> None:
+    """Note every fault between sections. Sections with faults of their own still count as existing."""
+    for job in readings["jobs"].values():
+        _refers(job, "integration", readings["integrations"])
+        _refers(job, "sink", readings["sinks"])
+        if job["timezone"] is None and "timezone" not in job.faulty:
+            job.values["timezone"] = readings["worker"][""]["timezone"]
+    _one_file_each(readings)
+    if not readings["integrations"]:
+        faults.warnings.append(("integrations", "none yet, so there is nothing to enrol; write [integrations.NAME]"))
+
+
+def _refers(job: Reading, option: str, known: Mapping[str, object]) -> None:
+    name = job[option]
+    if name is None or name in known:
+        return
+    mend = suggestion(name, known) or f"; write [{option}s.{name}], or one of: {', '.join(known) or 'none yet'}"
+    job.refuse(option, f'"{name}" does not exist{mend}')
+
+
+def _one_file_each(readings: Readings) -> None:
+    """Two sinks, or a sink and the store, in one file would hold up each other's transactions."""
+    taken: dict[Path, str] = {}
+    store = readings["store"][""]["url"]
+    if store is not None and store.literal is not None:
+        path = sqlite_path(store.literal.reveal())
+        if path is not None:
+            taken[path] = "store.url"
+    for sink in readings["sinks"].values():
+        path = sink["path"]
+        if path is None:
+            continue
+        if path in taken:
+            sink.refuse("path", f"is that of {taken[path]}, too; write another one")
+        taken.setdefault(path, f"{sink.spot.place}.path")

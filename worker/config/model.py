@@ -1,0 +1,214 @@
+"""A loaded configuration: frozen dataclasses, one per section. All paths are absolute, all lengths of time seconds.
+
+Secrets are not in here, only where they come from; a literal one is held as a Secret.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from worker.config.secrets import SecretSource
+
+
+@dataclass(frozen=True)
+class WorkerSection:
+    """`[worker]`: the process itself."""
+
+    state_dir: Path
+    jobs_path: tuple[Path, ...]
+    #: IANA name.
+    timezone: str
+    #: Runs at the same time, in this process.
+    concurrency: int
+    #: Seconds given to running jobs at shutdown.
+    drain_timeout: float
+    #: Seconds for which finished runs stay in the history.
+    history: float
+    log_level: str
+    log_format: Literal["auto", "json", "text"]
+    #: Sent with every request; empty means the program's name and version.
+    user_agent: str
+
+
+@dataclass(frozen=True)
+class StoreSection:
+    """`[store]`: where grants, schedules and history are kept."""
+
+    #: SQLAlchemy URL, a SQLite file made absolute; empty when `source` has it. May hold a password.
+    url: str = field(repr=False)
+    #: Where the URL comes from when it is not in the file.
+    source: SecretSource | None
+    #: The database file; None when the store is on a server or its URL comes from `source`.
+    sqlite_path: Path | None
+
+    def read_url(self, environ: Mapping[str, str], base_dir: Path) -> str:
+        """The URL, fetched from its source if it has one. Raises Misconfigured."""
+        if self.source is None:
+            return self.url
+        from worker.config.store_url import fetched_url  # noqa: PLC0415 - needed by few
+
+        return fetched_url(self.source, environ, base_dir)
+
+
+@dataclass(frozen=True)
+class KeyringSection:
+    """`[keyring]`: where the master keys come from."""
+
+    source: SecretSource
+    #: The keyring's file when the source is one, else None. It may not exist yet.
+    path: Path | None
+
+
+@dataclass(frozen=True)
+class RateLimit:
+    """At most `count` requests in any `seconds`, together (`integration`) or for each account."""
+
+    count: int
+    seconds: float
+    per: Literal["integration", "account"]
+
+
+@dataclass(frozen=True)
+class RefreshRule:
+    """An answer of the API which means that the token was rejected, although no challenge says so."""
+
+    status: int
+    #: Text that one header line (`name: value`) must contain, in any case; empty means any.
+    header: str
+    #: Text that the body must contain, in any case; empty means any.
+    body: str
+
+
+@dataclass(frozen=True)
+class Integration:
+    """`[integrations.NAME]`: one OAuth client at one provider. None means: not configured."""
+
+    name: str
+    preset: str | None
+    platform: str | None
+    client_id: str
+    scopes: tuple[str, ...]
+    issuer: str | None
+    authorize_url: str | None
+    token_url: str | None
+    revoke_url: str | None
+    device_url: str | None
+    identity_url: str | None
+    identity_claim: str
+    redirect_uri: str | None
+    client_auth: Literal["basic", "post", "none"]
+    api_base: str | None
+    #: Where the token may go: `https://host[:port]`, lower case.
+    api_origins: tuple[str, ...]
+    rate_limit: RateLimit | None
+    #: By name, so far `client_secret` only; absent means the encrypted store has it.
+    secrets: Mapping[str, SecretSource]
+    #: Empty: a space when asking, a space or a comma when reading.
+    scope_separator: str
+    authorize_params: Mapping[str, str]
+    token_params: Mapping[str, str]
+    refresh_sends_redirect_uri: bool
+    dead_errors: tuple[str, ...]
+    transient_errors: tuple[str, ...]
+    client_errors: tuple[str, ...]
+    expires_in_unit: Literal["seconds", "milliseconds", "minutes"]
+    #: Seconds, for answers that name no lifetime.
+    default_expires_in: float | None
+    #: Codes of a refresh that extends the old token instead of bringing one.
+    extending_codes: tuple[str, ...]
+    #: Names leading to the object with the tokens, joined by dots; empty finds it by itself.
+    token_path: str
+    #: Our name of a field of the token answer -> the provider's.
+    token_names: Mapping[str, str]
+    refresh_when: tuple[RefreshRule, ...]
+    #: Seconds to reach a host, and to wait for its answer.
+    connect_timeout: float
+    read_timeout: float
+    allow_http: bool
+    #: Sent with every request to the API.
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class JobConfig:
+    """`[jobs.NAME]`: one function on one schedule. With neither `every` nor `cron` it runs by hand only."""
+
+    name: str
+    #: `module.function`.
+    uses: str
+    integration: str
+    #: Seconds.
+    every: float | None
+    cron: str | None
+    #: The job's own, else the worker's.
+    timezone: str
+    #: Seconds over which the accounts of a cron job are spread.
+    jitter: float
+    #: Seconds.
+    timeout: float
+    retries: int
+    #: None means every account of the integration.
+    accounts: tuple[str, ...] | None
+    sink: str | None
+    #: Handed to the job as `ctx.params`; JSON values.
+    params: Mapping[str, object]
+    #: Whether a firing that was missed while nothing ran is made up for.
+    catch_up: bool
+
+
+@dataclass(frozen=True)
+class SinkConfig:
+    """`[sinks.NAME]`: where rows go."""
+
+    name: str
+    type: Literal["sqlite", "jsonl"]
+    #: A file for `sqlite`, a folder for `jsonl`.
+    path: Path
+
+
+@dataclass(frozen=True)
+class WebSection:
+    """`[web]`: the status page. None means: not configured."""
+
+    listen: str | None
+    public_url: str | None
+
+
+@dataclass(frozen=True)
+class NotifyConfig:
+    """`[[notify]]`: one way to reach people. Exactly one of `url`, `command` and `webhook` is set."""
+
+    url: SecretSource | None
+    command: tuple[str, ...] | None
+    webhook: str | None
+    #: Signs what goes to the webhook.
+    secret: SecretSource | None
+    events: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole file."""
+
+    #: The file, absolute.
+    path: Path
+    worker: WorkerSection
+    store: StoreSection
+    keyring: KeyringSection
+    integrations: Mapping[str, Integration]
+    jobs: Mapping[str, JobConfig]
+    sinks: Mapping[str, SinkConfig]
+    web: WebSection
+    notify: tuple[NotifyConfig, ...]
+    #: Pairs of place and sentence: what is allowed but doubtful.
+    warnings: tuple[tuple[str, str], ...]
+
+    @property
+    def base_dir(self) -> Path:
+        """The folder that relative names count from."""
+        return self.path.parent

@@ -1,0 +1,94 @@
+"""`docs/configuration.md`, from the schema."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from worker.config.presets import PRESETS
+from worker.config.schema import HEADINGS, SECTIONS
+from worker.config.toml_text import to_toml
+
+if TYPE_CHECKING:
+    from worker.config.options import Option, Section
+
+_HEAD = """\
+# Configuration
+
+<!-- Generated from the schema by tools/generate.py. -->
+
+One TOML file: the one named by `--config`, else by `$WORKER_CONFIG`, else `./config.toml`, else
+`/etc/worker/config.toml`. `worker config check` finds all faults at once, `worker config show` prints what is in
+effect, and `worker config example` prints every option with its default, ready to be uncommented
+([config.example.toml](../config.example.toml)).
+
+- **Paths** are relative to the file.
+- **Durations** are a number and a unit: `30s`, `15m`, `1h30m`, `2d`, `1w`. A number without a unit is refused.
+- **Names** of integrations, jobs and sinks: letters, digits, `.`, `_`, `-`. Names of accounts also have `@` and `+`.
+- **Cron lines** are those of crontab(5): five fields, 0 and 7 are Sunday, and when day of month and day of week are
+  both restricted, a day that fits either counts. `@hourly`, `@daily`, `@weekly`, `@monthly` and `@yearly` work.
+- **Commands** run without a shell. A string is split into words; `["sh", "-c", "…"]` gets a pipe. They have ten
+  seconds, no standard input, and the config file's folder as working directory.
+
+## Secrets
+
+An integration's client secret is kept in the encrypted store: `worker secrets set NAME client_secret`. Where secrets
+are managed elsewhere, an option marked *secret* can be given in three ways, which win over the store:
+
+| key | value |
+|---|---|
+| `x_file` | a file; a relative name is searched in `$CREDENTIALS_DIRECTORY` (systemd), then beside the config file |
+| `x_env` | the name of an environment variable |
+| `x_command` | a command that prints it |
+
+The secret itself as `x = "…"` is allowed and draws a warning.
+
+A secret's file is refused when its mode lets anybody but its owner read or write it (`chmod 600`). Three places are
+exempt, because their modes are not yours to change and others are kept out anyway: `$CREDENTIALS_DIRECTORY`,
+`/run/secrets` (Docker, Compose, Podman), and read-only memory-backed mounts of their own (Kubernetes secret volumes).
+In the latter two a file that group or others may *write* is still refused.
+"""
+
+
+def render_reference() -> str:
+    """The text of `docs/configuration.md`."""
+    parts = [_HEAD, *(_render_section(section) for section in SECTIONS), _render_presets()]
+    return "\n".join(parts)
+
+
+def _render_section(section: Section) -> str:
+    lines = [
+        f"## `{HEADINGS[section.name]}`",
+        "",
+        section.summary,
+        "",
+        "| option | value | default | |",
+        "|---|---|---|---|",
+    ]
+    lines += [_render_option(option) for option in section.options if not option.later]
+    return "\n".join([*lines, ""])
+
+
+def _render_option(option: Option) -> str:
+    if option.required:
+        default = "required"
+    else:
+        default = f"`{_cell(to_toml(option.default))}`" if option.default not in (None, [], {}) else ""
+    text = option.summary
+    if option.example is not None and not option.secret:
+        text += f" Example: `{option.name} = {to_toml(option.example)}`"
+    label = option.kind.label.replace('"', "`") + (", *secret*" if option.secret else "")
+    return f"| `{option.name}` | {_cell(label)} | {default} | {_cell(text)} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _render_presets() -> str:
+    lines = ["## Presets", "", "What a preset fills in; any option given in the file wins.", ""]
+    for name, preset in PRESETS.items():
+        lines += [f"### `{name}`", "", f"{preset.summary}.", ""]
+        if preset.platform:
+            lines += [f"`platform` is {preset.platform}.", ""]
+        lines += ["```toml", *(f"{key} = {to_toml(value)}" for key, value in preset.values.items()), "```", ""]
+    return "\n".join(lines)

@@ -1,0 +1,115 @@
+"""`[jobs.NAME]`: one function, on one schedule, for the accounts of one integration."""
+
+from __future__ import annotations
+
+from worker.config.kinds import BOOLEAN, CRON, FREE_TABLE, TIMEZONE, duration, list_of, text, whole_number
+from worker.config.model import JobConfig
+from worker.config.names import ACCOUNT_NAME, NAME
+from worker.config.options import Option, Reading, Section
+
+_OPTIONS = (
+    Option(
+        "uses",
+        text(
+            r"[^\W\d]\w*\.[^\W\d]\w*",
+            "MODULE.FUNCTION, for FUNCTION in MODULE.py in jobs_path",
+            label="MODULE.FUNCTION",
+        ),
+        "The function to run: MODULE.FUNCTION in jobs_path.",
+        example="arlo.registrations",
+        required=True,
+        aliases=("function", "job", "run", "use"),
+    ),
+    Option(
+        "integration",
+        NAME,
+        "Whose accounts it runs for: a NAME of [integrations.NAME].",
+        example="arlo",
+        required=True,
+    ),
+    Option(
+        "every",
+        duration(1.0),
+        "How often it runs for each account, at least 1s. Accounts are spread evenly over this time. Without every "
+        "and cron it runs by hand only: worker jobs run NAME.",
+        example="15m",
+        aliases=("interval", "period"),
+    ),
+    Option(
+        "cron",
+        CRON,
+        "Instead of every: when it runs, as in crontab(5): minute, hour, day of month, month, day of week (0 and 7 are "
+        "Sunday).",
+        example="0 6 * * mon-fri",
+        alternative=True,
+        aliases=("schedule",),
+    ),
+    Option("timezone", TIMEZONE, "What its cron line counts in. Without it: [worker] timezone.", example="UTC"),
+    Option(
+        "jitter",
+        duration(0, 86400.0),
+        "With cron: the accounts start spread over this time, each always at the same place in it.",
+        default="0s",
+        example="5m",
+        alternative=True,
+    ),
+    Option("timeout", duration(1.0, 30 * 86400.0), "The longest a run may take.", default="1h"),
+    Option(
+        "retries",
+        whole_number(0, 100),
+        "How often a run that failed in passing is tried again before it counts as failed.",
+        default=3,
+        aliases=("max_retries", "attempts"),
+    ),
+    Option(
+        "accounts",
+        list_of(ACCOUNT_NAME, '["acme"]'),
+        "Runs for these accounts only. Without it: for every account of the integration.",
+        example=["acme"],
+        aliases=("account",),
+    ),
+    Option("sink", NAME, "Where its rows go: a NAME of [sinks.NAME].", example="local", aliases=("sinks",)),
+    Option(
+        "params",
+        FREE_TABLE,
+        "Anything; the function finds it in ctx.params. No secrets: they belong in the encrypted store.",
+        example={"since": "2026-01-01"},
+        aliases=("parameters", "args", "options"),
+    ),
+    Option(
+        "catch_up",
+        BOOLEAN,
+        "Whether a firing that was missed while nothing ran is made up for, once, at the next start.",
+        default=True,
+    ),
+)
+
+
+def _one_schedule(reading: Reading) -> None:
+    if {"every", "cron"} <= reading.given:
+        reading.refuse("cron", 'given beside "every"; a job has one schedule: keep one of the two')
+    elif not {"every", "cron"} & reading.given:
+        reading.spot.doubt('no schedule, so it runs by hand only; write every = "15m" or cron = "0 6 * * *"')
+    if "jitter" in reading.given and "every" in reading.given and "cron" not in reading.given:
+        reading.doubt("jitter", "has no effect with every: accounts are spread over the interval anyway; remove it")
+
+
+def _somebody(reading: Reading) -> None:
+    if reading["accounts"] == ():
+        reading.refuse("accounts", "empty, so it would run for nobody; remove it to run for every account")
+
+
+def _build(name: str, reading: Reading) -> JobConfig:
+    return JobConfig(name=name, **{**reading.values, "params": reading["params"] or {}})
+
+
+JOBS = Section(
+    "jobs",
+    "named",
+    "What runs when.",
+    _OPTIONS,
+    _build,
+    rules=(_one_schedule, _somebody),
+    names=NAME,
+    example_name="arlo-registrations",
+)

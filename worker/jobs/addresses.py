@@ -1,0 +1,32 @@
+"""Where a job's request goes: a path means "under the integration's api_base", with or without a leading slash."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from worker.errors import Misconfigured
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def resolve(api_base: str | None, path: str) -> str:
+    """`/invoices` and `invoices` under `https://api.example/v1/` are `https://api.example/v1/invoices`.
+
+    An absolute http or https URL is taken as it is. Raises Misconfigured for a path without an api_base.
+    """
+    if path.lower().startswith(("https://", "http://")):
+        return path
+    if not api_base:
+        raise Misconfigured(
+            f"the job asks for {path!r}, but its integration has no api_base",
+            hint='set api_base = "https://…" under [integrations.NAME]',
+        )
+    return f"{api_base.rstrip('/')}/{path.lstrip('/')}"
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port in one spelling (RFC 6454 section 4): `https://api.example:443`."""
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    port = parts.port or _DEFAULT_PORTS.get(scheme, 0)
+    return f"{scheme}://{(parts.hostname or '').lower()}:{port}"

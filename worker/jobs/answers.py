@@ -1,0 +1,91 @@
+"""What an API's answer means for the run: a success is handed on, a pause mends what is transient, the rest is said
+in the API's own words. Tokens are not the subject here: the session has already refreshed and replayed.
+"""
+
+from __future__ import annotations
+
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from worker.errors import TryAgainLater, WorkerError
+from worker.redact import scrub_patterns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import requests
+
+#: Request timeout, too many requests; every 5xx counts as well (RFC 9110 section 15).
+_TRANSIENT = frozenset({408, 425, 429})
+_SERVER_ERROR = 500
+#: Characters of a body shown in an error: a sentence or two, not a page.
+_EXCERPT = 300
+#: Where JSON APIs put their sentence: RFC 9457, OAuth, and the usual shapes.
+_SENTENCES = ("detail", "error_description", "message", "Message", "title", "error", "errors")
+
+
+def require_success(
+    response: requests.Response, *, now: float, explain: Callable[[requests.Response], str] | None = None
+) -> requests.Response:
+    """The response itself when its status is 2xx.
+
+    Raises TryAgainLater for 408, 425, 429 and 5xx, WorkerError otherwise. `now` is a wall time in seconds, used only
+    for a Retry-After date in an answer that has no Date.
+    """
+    if 200 <= response.status_code < 300:  # noqa: PLR2004 - the class of successes, RFC 9110 section 15.3
+        return response
+    sentence = (explain(response) if explain is not None else "") or _sentence(response)
+    url = response.url.partition("?")[0]
+    message = f"{response.request.method or 'GET'} {url} answered {response.status_code}"
+    reason = f" {response.reason}" if response.reason else ""
+    text = scrub_patterns(f"{message}{reason}{': ' + sentence if sentence else ''}")
+    evidence: dict[str, object] = {"status": response.status_code, "url": scrub_patterns(url)}
+    if response.status_code in _TRANSIENT or response.status_code >= _SERVER_ERROR:
+        raise TryAgainLater(text, after=retry_after(response, now), evidence=evidence)
+    raise WorkerError(text, evidence=evidence)
+
+
+def retry_after(response: requests.Response, now: float) -> float | None:
+    """Seconds to wait as the answer's Retry-After says, whole (RFC 9110 section 10.2.3); None when it says nothing.
+
+    A date is measured against the answer's own Date, so that a clock that is off here does no harm.
+    """
+    text = response.headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    moment = _http_date(text)
+    if moment is None:
+        return None
+    sent = _http_date(response.headers.get("Date", ""))
+    return max(0.0, moment - (now if sent is None else sent))
+
+
+def server_time(response: requests.Response) -> float | None:
+    """The answer's Date as seconds since the epoch, whole seconds; None when it has none."""
+    return _http_date(response.headers.get("Date", ""))
+
+
+def _http_date(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _sentence(response: requests.Response) -> str:
+    try:
+        body = response.json()
+    except ValueError:
+        content_type = response.headers.get("Content-Type", "")
+        return "" if "html" in content_type.lower() else " ".join(response.text.split())[:_EXCERPT]
+    return _from_json(body)[:_EXCERPT]
+
+
+def _from_json(body: Any) -> str:
+    if isinstance(body, str):
+        return body
+    if isinstance(body, list) and body:
+        return _from_json(body[0])
+    if isinstance(body, dict):
+        return next((text for name in _SENTENCES if (text := _from_json(body.get(name)))), "")
+    return ""

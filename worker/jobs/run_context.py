@@ -1,0 +1,128 @@
+"""The Context that a job is really handed, by the runner and by `worker.testing` alike: it joins a session, a buffer
+and the facts of the run, and has no opinion on where they come from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from worker.jobs.addresses import origin, resolve
+from worker.jobs.answers import require_success
+from worker.jobs.pages import Collection, paginate
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    import requests
+
+    from worker.clock import Clock
+    from worker.jobs.buffer import Buffer
+    from worker.jobs.page_rows import RowsFrom
+    from worker.jobs.pages import Page
+    from worker.jobs.paging import Style
+    from worker.jobs.sinks import Stream
+
+#: Seconds to connect and between two bytes of the answer. Without them a silent server holds a run for ever.
+TIMEOUT = (10.0, 60.0)
+
+
+def _never_ends() -> None:
+    """A run without a deadline."""
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a run knows of itself."""
+
+    stream: Stream
+    run_id: str
+    #: Where paths begin; None when the integration has none.
+    api_base: str | None = None
+    #: Further places to which a next link may lead, as origins or URLs.
+    api_origins: tuple[str, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
+    #: Seconds left, None without a limit.
+    remaining: Callable[[], float | None] = lambda: None
+    #: Called before each request, emit and checkpoint; raises RunEnded (DeadlineExceeded, Interrupted) to end the run.
+    check: Callable[[], None] = _never_ends
+
+
+class RunContext:
+    """See `worker.jobs.context.Context`."""
+
+    def __init__(
+        self,
+        facts: RunFacts,
+        session: requests.Session,
+        buffer: Buffer,
+        log: logging.LoggerAdapter[logging.Logger],
+        clock: Clock,
+    ) -> None:
+        self._facts = facts
+        self._buffer = buffer
+        self._clock = clock
+        self.session = session
+        self.log = log
+        self.params: Mapping[str, Any] = MappingProxyType(dict(facts.params))
+        self.integration = facts.stream.integration
+        self.account = facts.stream.account
+        self.job = facts.stream.job
+        self.run_id = facts.run_id
+
+    @property
+    def cursor(self) -> Mapping[str, Any]:
+        """See Context."""
+        return MappingProxyType(self._buffer.cursor)
+
+    @property
+    def deadline(self) -> float | None:
+        """See Context."""
+        return self._facts.remaining()
+
+    def url(self, path: str) -> str:
+        """See Context."""
+        return resolve(self._facts.api_base, path)
+
+    def get(
+        self,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        explain: Callable[[requests.Response], str] | None = None,
+    ) -> requests.Response:
+        """See Context."""
+        self._facts.check()
+        response = self.session.get(self.url(path), params=params, headers=headers, timeout=TIMEOUT)
+        return require_success(response, now=self._clock.now(), explain=explain)
+
+    def pages(
+        self,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        rows: RowsFrom = None,
+        style: str | Style = "auto",
+    ) -> Iterator[Page]:
+        """See Context."""
+        origins = frozenset(origin(place) for place in self._facts.api_origins)
+        collection = Collection(self.url(path), params or {}, rows, style, origins)
+        return paginate(lambda url, parameters: self.get(url, params=parameters), collection)
+
+    def emit(
+        self,
+        table: str,
+        rows: Iterable[Mapping[str, Any]] | Mapping[str, Any],
+        key: str | Sequence[str] | None = None,
+    ) -> None:
+        """See Context."""
+        self._facts.check()
+        self._buffer.emit(table, rows, key)
+
+    def checkpoint(self, **values: Any) -> None:
+        """See Context."""
+        self._facts.check()
+        self._buffer.checkpoint(**values)

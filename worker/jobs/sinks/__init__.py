@@ -1,0 +1,65 @@
+"""Where rows go. A sink keeps, for each stream, the cursor beside the rows it covers, and moves both at once.
+
+May import `worker.errors`, `worker.clock` and the rest of `worker.jobs`. Start reading here: the protocol. `values` and
+`columns` say what becomes of a value, `sqlite` and `jsonl` are the embedded sinks, `memory` serves dry runs and tests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One job for one account: what has a cursor of its own."""
+
+    job: str
+    integration: str
+    account: str
+
+    def __str__(self) -> str:
+        return f"{self.job} for {self.integration}/{self.account}"
+
+
+@dataclass(frozen=True)
+class TableBatch:
+    """Rows for one table. The values are plain (`values.plain_row`); the rows may be read more than once."""
+
+    rows: Iterable[Mapping[str, Any]]
+    #: Fields that identify a row within its integration and account; empty when rows are only ever added.
+    key: tuple[str, ...] = ()
+
+
+class SinkSession(Protocol):
+    """One run's way into a sink."""
+
+    @property
+    def cursor(self) -> dict[str, Any]:
+        """The stream's cursor as it was when the session was opened, read after the fence was raised."""
+
+    def write(self, batches: Mapping[str, TableBatch], cursor: Mapping[str, Any] | None) -> int:
+        """Store rows by table, and the cursor (None: it stays), all or nothing. Answers the number of rows.
+
+        Durable when it returns. Raises FenceLost when a newer run was opened or the stream was reset meanwhile, Busy
+        when another process held the sink too long, WorkerError naming the place for anything else.
+        """
+
+    def close(self) -> None:
+        """Let go. What was not written is gone; may be called twice."""
+
+
+class Sink(Protocol):
+    """A place for rows and cursors. Its methods may be called from several threads and processes at once."""
+
+    def open(self, stream: Stream, fence: int) -> SinkSession:
+        """Begin a run. From now on a session with a lower fence is refused. Raises FenceLost for one itself."""
+
+    def read_cursor(self, stream: Stream) -> dict[str, Any]:
+        """The stream's cursor; empty when it has none. Writes and creates nothing."""
+
+    def reset(self, stream: Stream) -> None:
+        """Forget the stream's cursor; its rows stay. A run under way is refused from now on."""

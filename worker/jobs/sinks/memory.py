@@ -1,0 +1,104 @@
+"""A sink that keeps everything in memory: for dry runs, which must write nothing, and for tests of jobs."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from worker.errors import FenceLost, WorkerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from worker.jobs.sinks import Stream, TableBatch
+
+
+class MemorySink:
+    """Rows and cursors in dicts. For a dry run, start it with the real sink's cursor: `{stream: cursor}`."""
+
+    def __init__(self, cursors: Mapping[Stream, Mapping[str, Any]] | None = None) -> None:
+        self.cursors: dict[Stream, dict[str, Any]] = {stream: dict(value) for stream, value in (cursors or {}).items()}
+        self._tables: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = {}
+        self._fences: dict[Stream, tuple[int, int]] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """Rows by table, in the order of their first appearance; rows with a key once, as last emitted."""
+        with self._lock:
+            return {table: [dict(row) for row in rows.values()] for table, rows in self._tables.items()}
+
+    def open(self, stream: Stream, fence: int) -> MemorySession:
+        """See Sink."""
+        with self._lock:
+            stored, resets = self._fences.get(stream, (fence, 0))
+            if stored > fence:
+                raise FenceLost(evidence={"stream": str(stream), "fence": fence, "newer": stored})
+            self._fences[stream] = (fence, resets)
+            return MemorySession(self, stream, (fence, resets), dict(self.cursors.get(stream, {})))
+
+    def read_cursor(self, stream: Stream) -> dict[str, Any]:
+        """See Sink."""
+        return dict(self.cursors.get(stream, {}))
+
+    def reset(self, stream: Stream) -> None:
+        """See Sink."""
+        with self._lock:
+            fence, resets = self._fences.get(stream, (0, 0))
+            self._fences[stream] = (fence, resets + 1)
+            self.cursors.pop(stream, None)
+
+    def put(
+        self,
+        stream: Stream,
+        mark: tuple[int, int],
+        batches: Mapping[str, TableBatch],
+        cursor: Mapping[str, Any] | None,
+    ) -> int:
+        """Take rows and cursor of a session whose fence and reset count are `mark`."""
+        with self._lock:
+            if self._fences[stream] != mark:
+                raise FenceLost(evidence={"stream": str(stream), "fence": mark[0]})
+            taken = [(table, _keyed(stream, table, batch)) for table, batch in batches.items()]
+            count = 0
+            for table, rows in taken:
+                present = self._tables.setdefault(table, {})
+                for key, row in rows:
+                    present[key or ("", len(present))] = row
+                count += len(rows)
+            if cursor is not None:
+                self.cursors[stream] = dict(cursor)
+            return count
+
+
+class MemorySession:
+    """See SinkSession."""
+
+    def __init__(self, sink: MemorySink, stream: Stream, mark: tuple[int, int], cursor: dict[str, Any]) -> None:
+        self._sink = sink
+        self._stream = stream
+        self._mark = mark
+        self._cursor = cursor
+
+    @property
+    def cursor(self) -> dict[str, Any]:
+        """See SinkSession."""
+        return dict(self._cursor)
+
+    def write(self, batches: Mapping[str, TableBatch], cursor: Mapping[str, Any] | None) -> int:
+        """See SinkSession."""
+        return self._sink.put(self._stream, self._mark, batches, cursor)
+
+    def close(self) -> None:
+        """See SinkSession."""
+
+
+def _keyed(stream: Stream, table: str, batch: TableBatch) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
+    rows = []
+    for row in batch.rows:
+        missing = [name for name in batch.key if row.get(name) is None]
+        if missing:
+            raise WorkerError(f"a row for {table} has no {missing[0]!r}, which is its key")
+        key = (stream.integration, stream.account, *(str(row[name]) for name in batch.key)) if batch.key else ()
+        rows.append((key, dict(row)))
+    return rows
