@@ -4,4 +4,8 @@ For job authors: `from worker import Context, job`. Everything else is reached t
 The layers of the house are listed in docs/architecture.md; a module imports only lower rows.
 """
 
+from worker.jobs.context import Context
+from worker.jobs.decorator import job
+
+__all__ = ["Context", "job"]
 __version__ = "0.1.0"

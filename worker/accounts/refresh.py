@@ -146,6 +146,7 @@ class Refresher:
         self._tell_move(grant, stored.account.state, "the refresh token still works")
         closed = self._store.incidents.close(grant.account.integration, CLIENT_REFUSED, self._clock.now())
         if closed is not None:
+            self._store.schedule.wake_integration(closed.integration, self._clock.now())
             self._events.publish(IncidentClosed(closed.integration, closed.kind, "a refresh succeeded"))
         return stored
 

@@ -9,10 +9,3 @@ of `model.py`.
 May import: `worker.errors`, `worker.redact`, and the standard library. APScheduler is imported only inside
 `cron.cron_trigger`. Start reading at `options.py`, then `load.py`.
 """
-
-from __future__ import annotations
-
-from worker.config.load import find, load
-from worker.config.model import Config
-
-__all__ = ["Config", "find", "load"]

@@ -137,7 +137,7 @@ def _read_field(text: str, field: _Field, faults: list[str]) -> frozenset[int]:
         try:
             numbers.update(_read_part(part, field))
         except CronFault as fault:
-            faults.append(f'{field.name} "{text}": {fault}')
+            faults.append(f'{field.name} "{text[:40]}": {fault}')
     return frozenset(numbers)
 
 

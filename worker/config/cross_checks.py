@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.config.faults import suggestion
+from worker.config.faults import quoted, suggestion
 from worker.config.store_url import sqlite_path
 
 if TYPE_CHECKING:
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
     from worker.config.faults import Faults
     from worker.config.options import Reading, Readings
+
+
+#: Names in one message; an installation may have hundreds.
+_LISTED = 8
 
 
 def check_references(readings: Readings, faults: Faults) -> None:
@@ -31,8 +35,14 @@ def _refers(job: Reading, option: str, known: Mapping[str, object]) -> None:
     name = job[option]
     if name is None or name in known:
         return
-    mend = suggestion(name, known) or f"; write [{option}s.{name}], or one of: {', '.join(known) or 'none yet'}"
+    mend = suggestion(name, known) or f"; write [{option}s.{name}], or one of: {_listed(known)}"
     job.refuse(option, f'"{name}" does not exist{mend}')
+
+
+def _listed(known: Mapping[str, object]) -> str:
+    names = [name if name.isprintable() else quoted(name) for name in known]
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"{', '.join(names[:_LISTED])}{more}" if names else "none yet"
 
 
 def _one_file_each(readings: Readings) -> None:

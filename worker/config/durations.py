@@ -11,9 +11,9 @@ UNITS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
 
 # Nine digits at most, so that no text can become an infinite number of seconds.
 _PART = r"(?:(\d{1,9}(?:\.\d{1,6})?)%s)?"
-_DURATION = re.compile("".join(_PART % unit for unit in UNITS))
-_NUMBER = re.compile(r"\s*(\d{1,9}(?:\.\d{1,6})?)\s*")
-_WORDY = re.compile(r"\s*(\d{1,9}(?:\.\d{1,6})?)\s*([smhdw])[a-z]*\.?\s*", re.IGNORECASE)
+_DURATION = re.compile("".join(_PART % unit for unit in UNITS), re.ASCII)
+_NUMBER = re.compile(r"\s*(\d{1,9}(?:\.\d{1,6})?)\s*", re.ASCII)
+_WORDY = re.compile(r"\s*(\d{1,9}(?:\.\d{1,6})?)\s*([smhdw])[a-z]*\.?\s*", re.IGNORECASE | re.ASCII)
 
 
 class DurationFault(ValueError):

@@ -61,7 +61,7 @@ class Spot:
 
     def inside(self, name: str) -> Spot:
         """The place of a key in the table that stands here."""
-        key = name if _BARE_KEY.fullmatch(name) else json.dumps(name[:64])
+        key = name if _BARE_KEY.fullmatch(name) else quoted(name)
         return replace(self, place=f"{self.place}.{key}" if self.place else key)
 
     def item(self, position: int) -> Spot:
@@ -78,14 +78,20 @@ class Spot:
             return "a huge number"
         if not isinstance(value, str):
             return repr(value)
-        text = scrub_patterns(value)
-        return json.dumps(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…", ensure_ascii=False)
+        return quoted(scrub_patterns(value))
 
     def mistyped(self, value: object, right: str) -> Unread:
         """A value of the wrong type: `15 is a number; write …`."""
         found = type_of(value)
         shown = self.shown(value)
         return self.refuse(f"{found}; write {right}" if shown == found else f"{shown} is {found}; write {right}")
+
+
+def quoted(text: str) -> str:
+    """The text in quotes, cut, with everything escaped that does not print."""
+    cut = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    escaped = json.dumps(cut, ensure_ascii=False)
+    return "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in escaped)
 
 
 def type_of(value: object) -> str:
@@ -103,4 +109,4 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 def suggestion(name: str, known: Iterable[str]) -> str:
     """`; did you mean "scopes"?`, or nothing when no known name is near."""
     match = nearest(name, known)
-    return f'; did you mean "{match}"?' if match else ""
+    return f"; did you mean {quoted(match)}?" if match else ""

@@ -23,7 +23,7 @@ LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?|[0-9A-Fa-f:.]+")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_RATE = re.compile(r"\s*(\d{1,9})\s*/\s*([0-9a-z.]+)\s*(?:(?:,\s*)?per\s+(account|integration))?\s*")
+_RATE = re.compile(r"\s*(\d{1,9})\s*/\s*([0-9a-z.]+)\s*(?:(?:,\s*)?per\s+(account|integration))?\s*", re.ASCII)
 _RATE_UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "sec": 1, "min": 60}
 _RATE_RIGHT = 'COUNT/UNIT such as "300/minute", "10/second" or "100/30s per account"'
 

@@ -61,9 +61,15 @@ def read_private_file(path: Path, place: str, environ: Mapping[str, str]) -> byt
         raise _unopened(path, place, error) from None
     except ValueError:
         raise Misconfigured(f"{place}: the file name holds a zero byte") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         _refuse_open_file(os.fstat(descriptor), path, place, environ)
-        content = file.read(LARGEST_SECRET + 1)
+        content = b""
+        while len(content) <= LARGEST_SECRET and (chunk := os.read(descriptor, LARGEST_SECRET + 1)):
+            content += chunk
+    except OSError as error:
+        raise _unopened(path, place, error) from None
+    finally:
+        os.close(descriptor)
     if len(content) > LARGEST_SECRET:
         raise Misconfigured(f"{place}: {path} is larger than {LARGEST_SECRET // 1024} KiB; is it the right file?")
     return content

@@ -12,16 +12,18 @@ import marshal
 import tempfile
 import threading
 from collections.abc import Mapping
-from typing import IO, TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from worker.errors import RunEnded, WorkerError
 from worker.jobs.cursor import merge
 from worker.jobs.sinks import TableBatch
+from worker.jobs.sinks.durable import named_faults
 from worker.jobs.sinks.values import plain_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
+    from types import TracebackType
 
     from worker.jobs.sinks import SinkSession
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 PACK_ROWS, PACK_BYTES = 1000, 2**20
 #: Packed bytes of one table kept in memory before they go to the disk.
 SPOOL_BYTES = 8 * 2**20
+#: Bytes of the length before each pack.
+_LENGTH = 8
 
 
 class LimitReached(RunEnded):
@@ -36,7 +40,10 @@ class LimitReached(RunEnded):
 
 
 class Buffer:
-    """The rows and the cursor of one run, on their way into one sink. Safe to use from a job's own threads."""
+    """The rows and the cursor of one run, on their way into one sink. Safe to use from a job's own threads.
+
+    A context manager: leaving it forgets whatever `checkpoint` or `finish` has not committed.
+    """
 
     def __init__(self, session: SinkSession, *, folder: Path | None = None, limit: int | None = None) -> None:
         self._session = session
@@ -49,6 +56,14 @@ class Buffer:
         self.emitted = 0
         #: Rows committed so far, as the sink counts them.
         self.committed = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.discard()
 
     @property
     def cursor(self) -> dict[str, Any]:
@@ -137,12 +152,8 @@ class _Rows:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         if self._packed is not None:
             self._packed.seek(0)
-            while True:
-                try:
-                    rows = marshal.load(self._packed)  # type: ignore[arg-type] # noqa: S302 - written below, by us
-                except EOFError:
-                    break
-                yield from rows
+            while length := self._packed.read(_LENGTH):
+                yield from marshal.loads(self._packed.read(int.from_bytes(length)))  # noqa: S302 - written by _pack
         yield from self._loose
 
     def close(self) -> None:
@@ -150,8 +161,12 @@ class _Rows:
             self._packed.close()
 
     def _pack(self) -> None:
-        if self._packed is None:
-            self._packed = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES, dir=self._folder)  # noqa: SIM115
-        self._packed.seek(0, 2)
-        marshal.dump(self._loose, self._packed)  # type: ignore[arg-type]
+        folder = str(self._folder or tempfile.gettempdir())
+        with named_faults(Path(folder)):
+            if self._packed is None:
+                self._packed = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES, dir=folder)  # noqa: SIM115
+            self._packed.seek(0, 2)
+            packed = marshal.dumps(self._loose)
+            self._packed.write(len(packed).to_bytes(_LENGTH))
+            self._packed.write(packed)
         self._loose, self._loose_bytes = [], 0

@@ -123,7 +123,9 @@ def _load_one(name: str, files: Sequence[Path]) -> _Loaded:
     except (FileRefused, OSError, ValueError) as error:
         return _Loaded(faults=[(str(path), _sentence(error))])
     if shadowed:
-        return _Loaded(faults=[(_place(path, line), f"a second job {job!r}; names are unique") for job, line in shadowed])
+        return _Loaded(
+            faults=[(_place(path, line), f"a second job {job!r}; names are unique") for job, line in shadowed]
+        )
     return _run(name, path, source)
 
 

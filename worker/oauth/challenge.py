@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 #: A fold inside a field value is read as a space (RFC 9112 section 5.2); a lone LF folds too, as HTTP libraries let it.
-_FOLD = re.compile(r"[ \t]*\r?\n[ \t]+")
+_FOLD = re.compile(r"\r?\n[ \t]+")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TOKEN68 = re.compile(r"[0-9A-Za-z\-._~+/]+=*")
 #: quoted-string with obs-text; characters above Latin-1 stand for text that somebody has decoded before us.

@@ -53,7 +53,7 @@ def merge_metadata(issuer: str, documents: Iterable[object]) -> ProviderMetadata
     What is no JSON object counts as not found. Raises Misconfigured for an issuer that differs, an endpoint without
     TLS, or no document at all.
     """
-    found = [document for document in documents if isinstance(document, dict)]
+    found: list[Mapping[str, object]] = [document for document in documents if isinstance(document, dict)]
     if not found:
         raise Misconfigured(f"no metadata found for issuer {issuer}", hint="set authorize_url and token_url by hand")
     for document in found:

@@ -170,7 +170,6 @@ class RunCounts:
     """What a run did."""
 
     rows: int = 0
-    pages: int = 0
     requests: int = 0
     refreshes: int = 0
 

@@ -31,6 +31,8 @@ class RunEnd:
     error: str | None = None
     #: With `retrying`: when the next attempt may start. With `interrupted`: now.
     next_due: float | None = None
+    #: It could not do its work until a human acts, and is made up for then.
+    missed: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,15 @@ class Runs:
             row = session.get_one(RunRow, claim.run_id)
             _move(row, end.state)
             row.finished_at, row.error = now, end.error
-            row.rows, row.pages = row.rows + end.counts.rows, row.pages + end.counts.pages
-            row.requests, row.refreshes = row.requests + end.counts.requests, row.refreshes + end.counts.refreshes
+            row.rows += end.counts.rows
+            row.requests += end.counts.requests
+            row.refreshes += end.counts.refreshes
             if schedule is None:
                 return
             schedule.running = False
             if end.state is RunState.SUCCEEDED:
                 schedule.last_success = now
-            if end.state is RunState.SKIPPED:
+            if end.missed or end.state is RunState.SKIPPED:
                 schedule.missed_since = schedule.missed_since or claim.due_at or now
             if end.state is not RunState.RETRYING:
                 schedule.attempts, schedule.run_id = 0, None
@@ -213,7 +216,7 @@ def _to_run(row: RunRow, account: AccountRow) -> Run:
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
-        counts=RunCounts(row.rows, row.pages, row.requests, row.refreshes),
+        counts=RunCounts(row.rows, row.requests, row.refreshes),
         error=row.error,
         holder=row.holder,
     )

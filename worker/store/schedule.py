@@ -116,7 +116,7 @@ class Schedule:
         with self._database.read() as session:
             return session.scalar(query)
 
-    def claim(self, due: Due, now: float, next_due: float | None, holder: str) -> Claim | None:
+    def claim(self, due: Due, now: float, next_due: float | None, holder: str, trigger: str) -> Claim | None:
         """Take the firing; None when somebody else was faster, or it is not due any more.
 
         A run that waits for its retry goes on as the same run with the next attempt.
@@ -134,7 +134,7 @@ class Schedule:
                 account=to_account(session.get_one(AccountRow, due.account.id)),
                 fence=row.fence,
                 attempt=row.attempts,
-                trigger=due.trigger,
+                trigger=trigger,
                 due_at=due.next_due,
             )
             run = new_run_row(claim, now, holder) if waiting is None else resume_run_row(waiting, claim, now, holder)
@@ -159,6 +159,18 @@ class Schedule:
         )
         with self._database.read() as session:
             return [_to_due(row, account) for row, account in session.execute(query).tuples()]
+
+    def wake_integration(self, integration: str, now: float) -> int:
+        """The integration works again: runs that were missed meanwhile become due at once. Answers how many."""
+        accounts = select(col(AccountRow.id)).where(col(AccountRow.integration) == integration)
+        statement = update(ScheduleRow).where(
+            col(ScheduleRow.account_id).in_(accounts),
+            col(ScheduleRow.missed_since).is_not(None),
+            col(ScheduleRow.next_due) > now,
+            col(ScheduleRow.parked) == "",
+        )
+        with self._database.write() as session:
+            return row_count(session.execute(statement.values(next_due=now, trigger="catch_up")))
 
     def drop(self, job: str) -> None:
         """Forget a job's rows altogether."""

@@ -196,7 +196,6 @@ class RunRow(SQLModel, table=True):
     started_at: float | None = None
     finished_at: float | None = Field(default=None, sa_column=Column(Float, index=True, nullable=True))
     rows: int = 0
-    pages: int = 0
     requests: int = 0
     refreshes: int = 0
     error: str | None = None

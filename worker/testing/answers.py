@@ -11,6 +11,7 @@ exception (raised as the network would), or an `Answer` for everything else.
 
 from __future__ import annotations
 
+import http.client
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -74,7 +75,7 @@ class CannedAdapter(BaseAdapter):
             body=io.BytesIO(content),
             headers={**headers, **answer.headers},
             status=answer.status,
-            reason=requests.status_codes._codes.get(answer.status, ("",))[0].replace("_", " ").title(),  # type: ignore[attr-defined] # noqa: SLF001
+            reason=http.client.responses.get(answer.status, ""),
             preload_content=False,
         )
         return HTTPAdapter().build_response(request, raw)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -60,14 +61,9 @@ def run_job(
     target: Sink = memory if sink is None else sink
     adapter = CannedAdapter(responses, api_base)
     session = target.open(stream, fence=1)
-    buffer = Buffer(session)
     log = logging.LoggerAdapter(logging.getLogger(f"worker.job.{stream.job}"), {})
     facts = RunFacts(stream, "test-run", api_base=api_base, params=params or {})
-    try:
-        with canned_session(adapter) as http:
-            function(RunContext(facts, http, buffer, log, ManualClock()))
+    with contextlib.closing(session), Buffer(session) as buffer, canned_session(adapter) as http:
+        function(RunContext(facts, http, buffer, log, ManualClock()))
         buffer.finish()
-    finally:
-        buffer.discard()
-        session.close()
     return JobResult(memory.tables, target.read_cursor(stream), adapter.requests)

@@ -47,6 +47,16 @@ _KINDS: dict[type, Kind] = {
     dict: Kind.JSON,
     list: Kind.JSON,
 }
+_NOTHING = type(None)
+#: What SQLite takes for a kind unchanged.
+_NATIVE: dict[Kind, set[type]] = {
+    Kind.BOOL: {bool, _NOTHING},
+    Kind.INT: {int, bool, _NOTHING},
+    Kind.REAL: {float, _NOTHING},
+    Kind.TEXT: {str, _NOTHING},
+    Kind.JSON: {_NOTHING},
+    Kind.BLOB: {bytes, _NOTHING},
+}
 _NUMBERS = (Kind.BOOL, Kind.INT, Kind.REAL)
 
 
@@ -90,8 +100,7 @@ def stored(value: Any, kind: Kind) -> Any:
 
 def as_is(values: Iterable[Any], kind: Kind) -> bool:
     """Whether the database takes all of `values` for this kind unchanged, which is the common case by far."""
-    native = {Kind.BOOL: {bool}, Kind.INT: {int, bool}, Kind.TEXT: {str}, Kind.BLOB: {bytes}}.get(kind, {float})
-    return {type(value) for value in values} <= native | {type(None)} and kind is not Kind.JSON
+    return {type(value) for value in values} <= _NATIVE[kind]
 
 
 def _text(value: Any) -> str:

@@ -74,7 +74,9 @@ def replace_file(path: Path, content: bytes) -> None:
 def _explained(error: OSError, path: Path) -> WorkerError:
     place = error.filename or str(path)
     if error.errno in _FULL:
-        return WorkerError(f"{path}: no space left ({error.strerror})", hint="make room; the next run goes on by itself")
+        return WorkerError(
+            f"{path}: no space left ({error.strerror})", hint="make room; the next run goes on by itself"
+        )
     if error.errno in _REFUSED:
         return Misconfigured(f"{place}: {error.strerror}", hint="give the user that runs the worker write permission")
     if error.errno == errno.EWOULDBLOCK:

@@ -1,4 +1,4 @@
-"""Lines of JSON in files, for whatever reads such files. Exactly once, without a database:
+"""Lines of JSON in files, for whatever reads such files. Exactly once, without a database.
 
     PATH/INTEGRATION/ACCOUNT/JOB/registrations-000001.jsonl
     PATH/INTEGRATION/ACCOUNT/JOB/cursor.json

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from worker.errors import WorkerError
 from worker.jobs.sinks.durable import sync_folder
@@ -12,7 +12,6 @@ from worker.jobs.sinks.values import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from io import BufferedWriter
     from pathlib import Path
 
 
@@ -26,9 +25,7 @@ class Place:
     bytes: int = 0
 
 
-def append(
-    stem: Path, place: Place, rows: Iterable[Mapping[str, Any]], segment_bytes: int
-) -> tuple[Place, int]:
+def append(stem: Path, place: Place, rows: Iterable[Mapping[str, Any]], segment_bytes: int) -> tuple[Place, int]:
     """Write rows behind `place`, durable on return; answers the new place and the number of rows.
 
     What stands behind `place` is cut off first. The caller holds the stream's lock and commits the place afterwards.
@@ -66,7 +63,7 @@ def trim(folder: Path, places: Mapping[str, Place]) -> None:
             os.truncate(path, place.bytes)
 
 
-def _write(file: BufferedWriter, rows: Iterable[Mapping[str, Any]]) -> int:
+def _write(file: BinaryIO, rows: Iterable[Mapping[str, Any]]) -> int:
     count = 0
     for row in rows:
         file.write(to_json(row).encode() + b"\n")

@@ -177,11 +177,15 @@ def explained(path: Path) -> Iterator[None]:
 def _explanation(error: sqlite3.Error, path: Path) -> WorkerError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary result code, sqlite.org/rescode.html
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return Busy(f"{path} is held by another process", hint="end long-running readers, or put the file into WAL mode")
+        return Busy(
+            f"{path} is held by another process", hint="end long-running readers, or put the file into WAL mode"
+        )
     if code == sqlite3.SQLITE_FULL:
         return WorkerError(f"{path}: no space left", hint="make room; the next run goes on by itself")
     if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
-        return Misconfigured(f"{path}: {error}", hint="give the user that runs the worker write permission to its folder")
+        return Misconfigured(
+            f"{path}: {error}", hint="give the user that runs the worker write permission to its folder"
+        )
     if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
         return Misconfigured(f"{path} is damaged or no SQLite database: {error}", hint="restore it from a backup")
     return WorkerError(f"{path}: {error}")

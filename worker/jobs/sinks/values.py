@@ -45,7 +45,7 @@ def to_json(value: Any) -> str:
         return json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"), default=_json_default)
 
 
-def _plain(value: Any, place: str) -> Any:  # noqa: PLR0911 - one answer per kind of value
+def _plain(value: Any, place: str) -> Any:  # noqa: C901, PLR0911 - one answer per kind of value
     match value:
         case bool() | None:
             return value

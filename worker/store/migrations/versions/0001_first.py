@@ -107,7 +107,6 @@ def upgrade() -> None:
         sa.Column("started_at", sa.Float(), nullable=True),
         sa.Column("finished_at", sa.Float(), nullable=True),
         sa.Column("rows", sa.Integer(), nullable=False),
-        sa.Column("pages", sa.Integer(), nullable=False),
         sa.Column("requests", sa.Integer(), nullable=False),
         sa.Column("refreshes", sa.Integer(), nullable=False),
         sa.Column("error", sa.String(), nullable=True),

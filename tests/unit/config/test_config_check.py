@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from worker.config.check import check, unwritable
+from worker.errors import ConfigProblems, Misconfigured
+
+ENVIRON = {"PATH": os.environ["PATH"]}
+
+
+@pytest.fixture
+def sound(folder):
+    """A folder as `worker init` would leave it."""
+    (folder.path / "jobs").mkdir()
+    key = folder.path / "worker.key"
+    key.write_text("k1 abc\n")
+    key.chmod(0o600)
+    return folder
+
+
+def found(folder, text: str, environ: dict[str, str] | None = None) -> dict[str, str]:
+    """What the check finds: place -> problem."""
+    return dict(check(folder.write(text), ENVIRON | (environ or {})).problems)
+
+
+def test_check_is_content_with_a_sound_folder(sound, integration, job):
+    """No problems, no warnings, and the configuration at hand."""
+    report = check(sound.write(integration + job), ENVIRON)
+    assert (report.problems, report.warnings) == ((), ())
+    assert report.config is not None
+    report.raise_problems()
+
+
+def test_check_reports_faults_of_the_file(sound):
+    """Everything loading finds."""
+    report = check(sound.write("[worker]\na = 1\n[store]\nb = 2"), ENVIRON)
+    assert [place for place, _ in report.problems] == ["worker.a", "store.b"]
+    assert report.config is None
+    with pytest.raises(ConfigProblems, match="2 problems"):
+        report.raise_problems()
+
+
+def test_check_needs_a_file(folder):
+    """Nothing to check is no finding."""
+    with pytest.raises(Misconfigured):
+        check(folder.file, ENVIRON)
+
+
+def test_check_finds_a_missing_secret_file(sound, integration):
+    """Before the first refresh does."""
+    problems = found(sound, f'{integration}client_secret_file = "gone"')
+    assert problems == {"integrations.arlo.client_secret_file": f"{sound.path}/gone does not exist"}
+
+
+def test_check_finds_a_secret_file_open_to_others(sound, integration):
+    """With the command that mends it."""
+    (sound.path / "s").write_text("x")
+    (sound.path / "s").chmod(0o644)
+    problems = found(sound, f'{integration}client_secret_file = "s"')
+    assert problems == {
+        "integrations.arlo.client_secret_file": f"{sound.path}/s has mode 0644, so others may read it; "
+        f"try: chmod 600 {sound.path}/s"
+    }
+
+
+def test_check_finds_a_keyring_open_to_others(sound, integration):
+    """The keyring is a secret like any other."""
+    (sound.path / "worker.key").chmod(0o640)
+    assert "mode 0640" in found(sound, integration)["keyring.file"]
+
+
+def test_check_finds_a_missing_keyring(sound, integration):
+    """With the warning that a new key does not open an old store."""
+    (sound.path / "worker.key").unlink()
+    assert "worker keys new (never for a store that has data)" in found(sound, integration)["keyring.file"]
+
+
+def test_check_finds_the_keyring_of_systemd(sound, integration):
+    """LoadCredential= under the same name needs no other config."""
+    (sound.path / "worker.key").rename(sound.path / "elsewhere")
+    (sound.path / "c").mkdir()
+    (sound.path / "c/worker.key").write_text("k1 abc")
+    assert found(sound, integration, {"CREDENTIALS_DIRECTORY": str(sound.path / "c")}) == {}
+
+
+def test_check_finds_unset_variables(sound, integration):
+    """Client secret, keyring and store alike."""
+    problems = found(sound, f'{integration}client_secret_env = "A"\n[keyring]\nenv = "B"\n[store]\nurl_env = "C"')
+    assert problems == {
+        "store.url_env": "the environment variable C is not set",
+        "integrations.arlo.client_secret_env": "the environment variable A is not set",
+        "keyring.env": "the environment variable B is not set",
+    }
+
+
+def test_check_finds_a_missing_program_without_running_any(sound, integration):
+    """A command may cost something or ask somebody, so it is only looked for."""
+    text = f'{integration}client_secret_command = "touch ran"\n[keyring]\ncommand = "no-such-program"'
+    assert list(found(sound, text)) == ["keyring.command"]
+    assert not (sound.path / "ran").exists()
+
+
+def test_check_looks_for_a_program_beside_the_config(sound, integration):
+    """Where it will be run."""
+    script = sound.path / "secret.sh"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o700)
+    assert found(sound, f'{integration}client_secret_command = "./secret.sh"') == {}
+
+
+def test_check_finds_missing_job_folders(sound, integration):
+    """Each by its place in the list."""
+    problems = found(sound, f'[worker]\njobs_path = ["jobs", "more"]\n{integration}')
+    assert problems == {
+        "worker.jobs_path[2]": f"{sound.path}/more is no folder; make it, or name the one with the jobs"
+    }
+
+
+def test_check_finds_a_file_where_a_folder_is_needed(sound, integration):
+    """State, store and sinks."""
+    (sound.path / "state").touch()
+    problems = found(sound, f'{integration}[sinks.s]\ntype = "jsonl"\npath = "state/rows"')
+    assert list(problems) == ["worker.state_dir", "store.url", "sinks.s.path"]
+    assert set(problems.values()) == {f"{sound.path}/state is a file; a folder is needed there"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_check_finds_a_folder_that_may_not_be_written(sound):
+    """With the parent at fault when the folder is not there yet."""
+    sound.path.chmod(0o500)
+    assert "cannot be made" in str(unwritable(sound.path / "state"))
+    sound.path.chmod(0o700)
+
+
+def test_check_warns_of_a_literal_secret_that_others_may_read(sound, integration):
+    """Twice: that it is there, and that it can be read."""
+    sound.write(f'{integration}client_secret = "hunter2hunter2"').chmod(0o644)
+    report = check(sound.file, ENVIRON)
+    assert any("mode 0644" in what for _, what in report.warnings)
+    assert "hunter2" not in str(report)
+
+
+def test_check_warns_of_a_state_folder_that_others_may_write(sound, integration):
+    """Whoever may write there may exchange the database."""
+    (sound.path / "state").mkdir()
+    (sound.path / "state").chmod(0o777)
+    report = check(sound.write(integration), ENVIRON)
+    assert [place for place, _ in report.warnings] == ["worker.state_dir"]
+
+
+def test_report_takes_what_others_found(sound, integration):
+    """The layer `jobs` is a stranger here; the command brings its findings."""
+    report = check(sound.write(integration), ENVIRON).adding([("jobs.j.uses", "no such function")])
+    assert report.problems == (("jobs.j.uses", "no such function"),)
+    assert json.loads(json.dumps(report.as_dict())) == {
+        "path": str(sound.file),
+        "ok": False,
+        "problems": [{"place": "jobs.j.uses", "problem": "no such function"}],
+        "warnings": [],
+    }

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from worker.errors import TryAgainLater, WorkerError
+from worker.jobs.loading import load_jobs
+from worker.testing import Answer, run_job
+
+BASE = "https://acme.arlo.test/api/2012-02-01/auth/resources/"
+
+
+@pytest.fixture
+def events(tmp_path):
+    """The job, loaded as the daemon loads it."""
+    copy = tmp_path / "arlo.py"
+    copy.write_bytes((Path(__file__).parents[3] / "jobs" / "arlo.py").read_bytes())
+    copy.chmod(0o644)
+    tmp_path.chmod(0o755)
+    return load_jobs([tmp_path]).get("arlo.events").function
+
+
+def _document(*rows):
+    links = "".join(
+        f'<Link rel="x" title="Event" href="{BASE}events/{number}/"><Event><EventID>{number}</EventID>{fields}'
+        f"<LastModifiedDateTime>{modified}</LastModifiedDateTime>"
+        f'<Link rel="self" href="{BASE}events/{number}/"/></Event></Link>'
+        for number, modified, fields in rows
+    )
+    return f'<Events>{links}<Link rel="self" href="{BASE}events/"/></Events>'
+
+
+def test_arlo_filter_has_three_digits_where_the_cursor_has_seven(events):
+    """The millisecond of the place, never past it, and the rows up to the place are passed over."""
+    answer = _document(
+        (7, "2026-01-09T20:15:00.1234567Z", ""), (8, "2026-01-09T20:15:00.1234567Z", ""),
+        (3, "2026-01-09T20:15:00.1234568Z", ""),
+    )  # fmt: skip
+    cursor = {"modified": "2026-01-09T20:15:00.1234567Z", "id": 7}
+    result = run_job(events, responses=[answer], cursor=cursor, api_base=BASE)
+    assert "filter=LastModifiedDateTime+ge+datetime%28%272026-01-09T20%3A15%3A00.123Z%27%29" in result.urls[0]
+    assert [row["EventID"] for row in result.rows["events"]] == [8, 3]
+    assert result.cursor == {"modified": "2026-01-09T20:15:00.1234568Z", "id": 3}
+
+
+def test_arlo_row_has_utc_times_offsets_numbers_and_nulls(events):
+    """One row, whole."""
+    fields = (
+        "<StartDateTime>2026-03-02T09:00:00.000+13:00</StartDateTime><Code>0070</Code><Description/>"
+        '<Link rel="r" title="EventTemplate" href="/eventtemplates/12/"/>'
+        '<Link rel="r" title="Registrations" href="/events/41/registrations/"/>'
+    )
+    result = run_job(events, responses=[_document((41, "2026-01-09T20:15:00Z", fields))], api_base=BASE)
+    assert result.rows["events"] == [
+        {
+            "EventID": 41,
+            "StartDateTime": "2026-03-01T20:00:00.0000000Z",
+            "StartDateTimeOffset": "+13:00",
+            "Code": "0070",
+            "Description": None,
+            "EventTemplateID": 12,
+            "LastModifiedDateTime": "2026-01-09T20:15:00.0000000Z",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "what"),
+    [
+        (Answer(400, xml="<ApiException><Code>BadFilter</Code><Message>No.</Message></ApiException>"),
+         WorkerError, "answered 400 Bad Request: BadFilter: No."),
+        ("<ApiException><Code>X</Code><Message>Y</Message></ApiException>", WorkerError, "ApiException: X: Y"),
+        (Answer(429, json={"message": "Slow down", "retryAfter": 60}, headers={"Retry-After": "60"}),
+         TryAgainLater, "Slow down"),
+        (Answer(text="<html>log in</html>"), WorkerError, "text/plain; charset=utf-8 instead of XML"),
+        ("<Events><Link", WorkerError, "broken XML"),
+        ('<!DOCTYPE a [<!ENTITY b "c">]><Events/>', WorkerError, "document type declaration"),
+        ('<Events><Link title="Event" href="/events/41/"/></Events>', WorkerError, "not expanded"),
+        (_document((41, "yesterday", "")), WorkerError, "Event 41 has no"),
+    ],
+)  # fmt: skip
+def test_arlo_answer_that_is_no_page_is_a_clear_error(events, answer, error, what):
+    """Nothing is taken for an empty page."""
+    with pytest.raises(error, match=what):
+        run_job(events, responses=[answer], api_base=BASE)
+
+
+def test_arlo_clocks_that_are_unrelated_do_not_hold_the_place_back(events):
+    """Rows a year ahead of the server's Date would otherwise come again in every run."""
+    answer = Answer(
+        xml=_document((41, "2027-01-09T20:15:00Z", "")), headers={"Date": "Thu, 01 Jan 2026 00:00:00 GMT"}
+    )
+    result = run_job(events, responses=[answer], api_base=BASE)
+    assert result.cursor["modified"] == "2027-01-09T20:15:00.0000000Z"

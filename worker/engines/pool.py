@@ -1,0 +1,62 @@
+"""A bounded pool of our own daemon threads.
+
+The standard executor joins its threads when the interpreter exits, so one hanging job holds a shutdown for as long as
+it hangs. These threads do not.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Pool:
+    """Runs calls on at most `size` threads, started as they are needed."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._queue: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._busy = 0
+
+    @property
+    def free(self) -> int:
+        """How many calls could start at once now."""
+        with self._lock:
+            return self.size - self._busy
+
+    @property
+    def busy(self) -> int:
+        """How many calls are running or waiting."""
+        with self._lock:
+            return self._busy
+
+    def submit(self, call: Callable[[], None]) -> None:
+        """Run `call` on a thread of the pool. It must not raise; what it raises ends up in the thread's hook."""
+        with self._lock:
+            self._busy += 1
+            needed = self._threads < min(self.size, self._busy)
+            if needed:
+                self._threads += 1
+                name = f"run-{self._threads}"
+        if needed:
+            threading.Thread(target=self._work, name=name, daemon=True).start()
+        self._queue.put(call)
+
+    def _work(self) -> None:
+        while True:
+            call = self._queue.get()
+            try:
+                call()
+            except BaseException:  # noqa: BLE001 - the thread lives on; the hook logs
+                import sys  # noqa: PLC0415 - only here
+
+                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+            finally:
+                with self._lock:
+                    self._busy -= 1

@@ -1,0 +1,79 @@
+"""What the end of an attempt means for what happens next. Pure: time and chance come as arguments.
+
+nothing raised                      succeeded
+DeadlineExceeded                    timed_out; the next firing starts from the last checkpoint
+Interrupted                         interrupted; starts again first thing
+NeedsConsent, Misconfigured         failed; made up for as soon as a human has acted
+TryAgainLater, network, 429, 5xx    retrying, after the time the other side asked for at least; then failed
+anything else                       failed: a fault in the job or an answer nobody expected
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import requests
+
+from worker.accounts.backoff import wait_after
+from worker.errors import DeadlineExceeded, Interrupted, Misconfigured, NeedsConsent, TryAgainLater, WorkerError
+from worker.jobs.answers import retry_after
+from worker.states import RunState
+
+from worker.store.runs import RunEnd
+
+if TYPE_CHECKING:
+    from worker.redact import Scrubber
+    from worker.store.records import RunCounts
+
+#: Seconds before the first retry of a run.
+FIRST_RETRY = 5.0
+_TRANSIENT_STATUSES = frozenset({408, 425, 429})
+_SERVER_ERROR = 500
+#: Characters of an error that the history keeps.
+_LONGEST_ERROR = 1000
+
+
+def wait_before_retry(error: BaseException, attempt: int, now: float, chance: float) -> float | None:
+    """Seconds until the next attempt makes sense; None when a pause mends nothing."""
+    asked: float | None = None
+    if isinstance(error, TryAgainLater):
+        asked = error.after
+    elif isinstance(error, requests.HTTPError) and error.response is not None:
+        status = error.response.status_code
+        if status not in _TRANSIENT_STATUSES and status < _SERVER_ERROR:
+            return None
+        asked = retry_after(error.response, now)
+    elif not isinstance(error, requests.ConnectionError | requests.Timeout | requests.exceptions.ChunkedEncodingError):
+        return None
+    return wait_after(attempt, asked, chance, first=FIRST_RETRY)
+
+
+def state_of(error: BaseException | None) -> RunState:
+    """The state of a run that ends with this error and is not tried again."""
+    if error is None:
+        return RunState.SUCCEEDED
+    if isinstance(error, DeadlineExceeded):
+        return RunState.TIMED_OUT
+    return RunState.INTERRUPTED if isinstance(error, Interrupted) else RunState.FAILED
+
+
+def end_of(error: BaseException | None, counts: RunCounts, *, retry_at: float | None, now: float, text: str) -> RunEnd:
+    """The end of an attempt, as the store records it. `text` is the scrubbed error."""
+    if retry_at is not None:
+        return RunEnd(RunState.RETRYING, counts, text, next_due=retry_at)
+    state = state_of(error)
+    return RunEnd(
+        state,
+        counts,
+        text or None,
+        next_due=now if state is RunState.INTERRUPTED else None,
+        missed=isinstance(error, NeedsConsent | Misconfigured),
+    )
+
+
+def error_text(error: BaseException | None, scrubber: Scrubber) -> str:
+    """An error in one line for the history, without secrets."""
+    if error is None:
+        return ""
+    words = error.message if isinstance(error, WorkerError) else f"{type(error).__name__}: {error}"
+    return scrubber(words)[:_LONGEST_ERROR]
