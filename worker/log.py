@@ -148,3 +148,8 @@ def _log_uncaught() -> None:
 
     threading.excepthook = in_thread
     sys.excepthook = in_main
+
+
+def warn_config(place: str, what: str) -> None:
+    """A doubtful setting, as a warning in the log."""
+    logging.getLogger("worker.config").warning("doubtful setting", extra={"place": place, "problem": what})

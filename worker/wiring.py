@@ -75,9 +75,10 @@ class Wiring:
         from worker.crypto.sealing import Sealer  # noqa: PLC0415 - as above
 
         keyring = self.config.keyring
-        if keyring.path is not None and not keyring.path.exists():
+        path = keyring.source.path(self.environ, self.config.base_dir)
+        if path is not None and not path.exists():
             raise KeyUnusable(
-                f"there is no keyring at {keyring.path}",
+                f"there is no keyring at {path}",
                 hint="restore it from your copy; only for a new database: worker keys new",
             )
         text = keyring.source.read(self.environ, self.config.base_dir)

@@ -146,6 +146,8 @@ def _dialect(integration: Integration) -> Dialect:
         transient_errors=integration.transient_errors,
         client_errors=integration.client_errors,
         expires_in_unit=integration.expires_in_unit,
+        default_expires_in=None if integration.default_expires_in is None else int(integration.default_expires_in),
+        extending_codes=integration.extending_codes,
         token_path=".".join(integration.token_path),
         names=integration.token_names,
         scope_separator=integration.scope_separator.strip(),

@@ -10,7 +10,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from worker.config.cron import CronFault, parse_cron
 from worker.config.durations import DurationFault, format_duration, parse_duration, units_for
 from worker.config.faults import UNREAD, Spot, nearest
 from worker.config.paths import normal
@@ -31,7 +30,6 @@ class Kind:
 
 def text(pattern: str = "", right: str = "", *, label: str = "text") -> Kind:
     """Text that is not empty; `right` says what fits when `pattern` does not match all of it."""
-    wanted = re.compile(pattern) if pattern else None
 
     def read(value: object, spot: Spot) -> Any:
         if not isinstance(value, str):
@@ -40,7 +38,7 @@ def text(pattern: str = "", right: str = "", *, label: str = "text") -> Kind:
             return spot.refuse(f"empty; write {right}" if right else "empty")
         if not value.isprintable():
             return spot.refuse("holds a line break or another control character; write one line of text")
-        if wanted and not wanted.fullmatch(value):
+        if pattern and not re.fullmatch(pattern, value):
             return spot.refuse(f"{spot.shown(value)} does not fit; write {right}")
         return value
 
@@ -213,6 +211,8 @@ TIMEZONE = Kind("time zone", _read_timezone)
 
 
 def _read_cron(value: object, spot: Spot) -> Any:
+    from worker.config.cron import CronFault, parse_cron  # noqa: PLC0415 - costs start-up time, needed by few
+
     if not isinstance(value, str):
         return spot.mistyped(value, 'five fields such as "0 6 * * mon-fri"')
     try:

@@ -121,8 +121,8 @@ class Integration:
     default_expires_in: float | None
     #: Codes of a refresh that extends the old token instead of bringing one.
     extending_codes: tuple[str, ...]
-    #: Names leading to the object with the tokens, joined by dots; empty finds it by itself.
-    token_path: str
+    #: Names leading to the object with the tokens, outermost first; empty finds it by itself.
+    token_path: tuple[str, ...]
     #: Our name of a field of the token answer -> the provider's.
     token_names: Mapping[str, str]
     refresh_when: tuple[RefreshRule, ...]

@@ -27,7 +27,7 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 #: Codes that mean what they mean as a whole. OIDC Core 3.1.2.6 for those that ask for the person.
 _WHOLE: dict[str, CodeReading] = {
-    "access denied": CodeReading("dead"),  # RFC 8628 section 3.5: the person said no
+    "access denied": CodeReading("dead", weak=True),  # RFC 8628 section 3.5: the person said no
     "account inactive": CodeReading("dead"),
     "account selection required": CodeReading("dead"),
     "admin policy enforced": CodeReading("dead"),
@@ -61,7 +61,7 @@ _BROKEN = {
 _ENDED = {"expired", "revoked", "terminated", "withdrawn"}
 _PERSON_MUST = {"consent", "interaction", "login", "mfa", "reauth", "reauthentication", "reauthorization", "signin"}
 _PERSON = {"account", "user"}
-_SHUT_OUT = {"blocked", "deactivated", "deleted", "disabled", "inactive", "locked", "notfound", "suspended"}
+_SHUT_OUT = {"blocked", "deactivated", "deleted", "disabled", "inactive", "locked", "notfound", "revoked", "suspended"}
 #: What belongs to the client rather than to the grant; their presence takes a code out of the dead ones.
 _CLIENT = {
     "apikey", "app", "appid", "application", "appsecret", "assertion", "challenge", "client", "clientid",
@@ -69,7 +69,7 @@ _CLIENT = {
     "signature", "type", "verifier",
 }  # fmt: skip
 _CLIENT_BROKEN = _BROKEN | {
-    "deleted", "denied", "disabled", "failed", "mismatch", "missing", "notallowed", "required", "suspended",
+    "cannot", "deleted", "denied", "disabled", "failed", "mismatch", "missing", "notallowed", "required", "suspended",
     "unauthorized", "unsupported",
 }  # fmt: skip
 _PASSING = {
@@ -106,6 +106,8 @@ def read_code(code: str) -> CodeReading | None:
     words = words_of(name)
     if not words or len(words) > (_MOST_WORDS_WITH_BLANKS if " " in name else _MOST_WORDS):
         return None
+    if " " in name and words == ["access", "denied"]:
+        return None  # a firewall's phrase; the code of the standard is written access_denied
     return _WHOLE.get(" ".join(words)) or _by_words(set(words))
 
 
@@ -115,6 +117,8 @@ def _by_words(words: set[str]) -> CodeReading | None:
         return CodeReading("client")
     if _is_dead(words) and not about_client:
         return CodeReading("dead")
+    if words & _GRANT and words & {"missing", "required"}:
+        return CodeReading("client")
     if words & _PASSING or (words & _FAILING and words & _FAILURE):
         return CodeReading("transient")
     return None

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 CODE_RANKS = {
     "err": 0, "error": 0, "errorcode": 1, "errcode": 1, "errortype": 1, "errorkey": 1, "errorname": 1, "code": 2,
     "errors": 2, "status": 3, "statuscode": 3, "result": 3, "resultcode": 3, "ret": 3, "reason": 4, "title": 4,
-    "name": 4, "type": 5, "suberror": 6, "errorsubtype": 6, "errorsubcode": 6,
+    "name": 4, "type": 5, "suberror": 6, "errorid": 6, "errorsubtype": 6, "errorsubcode": 6,
 }  # fmt: skip
 #: Codes up to this rank claim that something went wrong just by being there.
 _CLAIMING = 3
 _TEXTS = {
     "error", "errors", "errordescription", "errormessage", "errorsummary", "errormsg", "errmsg", "message", "msg",
-    "description", "detail", "details", "reason", "hint", "faultstring", "cause", "title",
+    "description", "localizedmessage", "detail", "details", "reason", "hint", "faultstring", "cause", "title",
 }  # fmt: skip
 #: What codes and statuses say when all is well.
 _FINE = {"", "0", "00", "000", "0000", "200", "201", "ok", "success", "succeeded", "true", "none", "null", "false"}
@@ -76,6 +76,8 @@ class Judgement:
 
     meaning: Meaning
     because: str
+    #: Nothing but a weak code: what else is known of the answer may outweigh it.
+    weak: bool = False
 
 
 def collect(value: object) -> Signs:
@@ -164,7 +166,9 @@ def _by_codes(signs: Signs) -> Judgement | None:
     if reading is None:
         return None
     meaning = _weigh(reading, signs)
-    return Judgement(meaning, f"code {code}" if meaning == reading.meaning else f"description, against code {code}")
+    if meaning == reading.meaning:
+        return Judgement(meaning, f"code {code}", weak=reading.weak and meaning not in read_texts(signs.texts))
+    return Judgement(meaning, f"description, against code {code}")
 
 
 def _weigh(reading: CodeReading, signs: Signs) -> Meaning:

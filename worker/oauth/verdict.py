@@ -107,10 +107,18 @@ def read_token_answer(
             return granted
         answer = _token_member_as_text(answer, settings)
         judgement = judgement or judge(answer.signs, settings)
-    overruled = answer.status in _PASSING or answer.status >= _SERVER_ERROR
-    if judgement is None or (overruled and not judgement.because.startswith("setting")):
+    if judgement is None or _overruled(judgement, answer.status):
         judgement = _by_status(answer)
     return _outcome(judgement, answer, now)
+
+
+def _overruled(judgement: Judgement, status: int) -> bool:
+    """Whether the status outweighs what the body says. Nothing outweighs the settings."""
+    if judgement.because.startswith("setting"):
+        return False
+    if status == _UNAUTHORIZED and judgement.weak:
+        return judgement.meaning == "dead"
+    return status in _PASSING or status >= _SERVER_ERROR
 
 
 def _decode(status: int, headers: Mapping[str, str], body: bytes) -> _Answer:

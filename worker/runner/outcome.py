@@ -18,7 +18,6 @@ from worker.accounts.backoff import wait_after
 from worker.errors import DeadlineExceeded, Interrupted, Misconfigured, NeedsConsent, TryAgainLater, WorkerError
 from worker.jobs.answers import retry_after
 from worker.states import RunState
-
 from worker.store.runs import RunEnd
 
 if TYPE_CHECKING:

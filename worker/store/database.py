@@ -85,7 +85,11 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A transaction that only reads."""
-        with self._errors_told(), Session(self.engine, autoflush=False) as session, session.begin():
+        with (
+            self._errors_told(),
+            Session(self.engine, autoflush=False, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             yield session
 
     @contextmanager
@@ -93,6 +97,15 @@ class Database:
         """A transaction that writes: durable when the block ends, undone when it raises."""
         with self._errors_told(), Session(self._writer, expire_on_commit=False) as session, session.begin():
             yield session
+
+    def integrity_faults(self) -> list[str]:
+        """What SQLite finds wrong with its file; empty when it is sound. PostgreSQL checks its pages itself."""
+        if not self.is_sqlite:
+            return []
+        with self.read() as session:
+            found = session.connection().exec_driver_sql("PRAGMA integrity_check").scalars().all()
+            broken = session.connection().exec_driver_sql("PRAGMA foreign_key_check").all()
+        return [str(line) for line in found if line != "ok"] + [f"orphaned row in {row[0]}" for row in broken]
 
     def close(self) -> None:
         """Close all connections."""

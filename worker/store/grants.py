@@ -236,6 +236,10 @@ class Grants:
         """Write the new tokens under the next generation; answers whether the refresh token is a new one."""
         refresh_token = tokens.refresh_token
         rotated = refresh_token is not None
+        access_token = tokens.access_token
+        if not access_token and row.sealed_access_token is not None:
+            # The provider extends the old one instead of giving a new one.
+            access_token = self._sealer.open(row.sealed_access_token, _binding(account, "access_token", row.generation))
         if refresh_token is None and keep_refresh_token and row.sealed_refresh_token is not None:
             # Sealed anew: the ciphertext is bound to the generation.
             binding = _binding(account, "refresh_token", row.generation)
@@ -246,9 +250,7 @@ class Grants:
             if refresh_token is None
             else self._sealer.seal(refresh_token, _binding(account, "refresh_token", row.generation))
         )
-        row.sealed_access_token = self._sealer.seal(
-            tokens.access_token, _binding(account, "access_token", row.generation)
-        )
+        row.sealed_access_token = self._sealer.seal(access_token, _binding(account, "access_token", row.generation))
         row.token_type, row.issued_at, row.lifetime = tokens.token_type, tokens.issued_at, tokens.lifetime
         row.refused_generation = None
         if tokens.scopes is not None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from worker.store.database import Database
+    from worker.store.records import Account
 
 
 class Schedule:
@@ -98,6 +99,18 @@ class Schedule:
         with self._database.read() as session:
             row = session.get(ScheduleRow, (job, account_id))
             return None if row is None else _to_due(row, session.get_one(AccountRow, account_id))
+
+    def open_entry(self, job: str, account: Account) -> Due:
+        """The row of one job and account, made when there is none: for runs by hand."""
+        found = self.entry(job, account.id)
+        if found is not None:
+            return found
+        with self._database.write() as session:
+            if session.get(ScheduleRow, (job, account.id)) is None:
+                session.add(ScheduleRow(job=job, account_id=account.id, next_due=None))
+        made = self.entry(job, account.id)
+        assert made is not None
+        return made
 
     def entries(self) -> Sequence[Due]:
         """All live rows, soonest first."""

@@ -49,7 +49,7 @@ class Arlo:
         token = sandbox.call("grant", user="acme")["access_token"]
         self.session.headers["Authorization"] = f"Bearer {token}"
         self.asked: list[str] = []
-        self.after_page: Any = lambda number: None
+        self.after_page: Any = lambda _number: None
         self.session.hooks["response"].append(self._answered)
         self.fence = 0
 
@@ -85,6 +85,6 @@ def trusted_jobs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def arlo(trusted_jobs: Path) -> Iterator[Arlo]:
-    """Arlo's jobs against 600 seeded rows in each collection."""
-    with Sandbox(SandboxConfig(rows=600, rate_limit=0)) as sandbox:
+    """Arlo's jobs against 300 seeded rows in each collection."""
+    with Sandbox(SandboxConfig(rows=300, rate_limit=0)) as sandbox:
         yield Arlo(sandbox, trusted_jobs)

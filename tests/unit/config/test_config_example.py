@@ -9,6 +9,8 @@ import pytest
 
 from worker.config.example import OPTION_LINE, prose, render_example, uncomment
 from worker.config.initial import CONFIG, FIRST_JOB, INITIAL_FILES, KEYRING_FILE, next_steps
+from worker.config.presets import PRESETS
+from worker.config.reference import render_reference
 from worker.config.schema import SECTIONS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -104,3 +106,10 @@ def test_initial_files_stay_in_their_folder():
     """Relative paths only."""
     assert all(not Path(name).is_absolute() and ".." not in name for name in INITIAL_FILES)
     assert "worker config check" in next_steps("here")
+
+
+def test_reference_lists_every_option_and_preset():
+    """docs/configuration.md comes from the same schema."""
+    text = render_reference()
+    assert all(f"| `{option.name}` |" in text for section in SECTIONS for option in section.options if not option.later)
+    assert all(f"### `{name}`" in text for name in PRESETS)

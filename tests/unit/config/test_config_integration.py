@@ -145,6 +145,17 @@ def test_integration_reads_refresh_rules(folder):
     assert rules.integrations["i"].refresh_when == (RefreshRule(419, "", ""), RefreshRule(403, "", "expired"))
 
 
+def test_integration_reads_how_a_provider_answers(folder):
+    """Settings of the dialect, with what stands for "not given"."""
+    plain = folder.load(SOUND).integrations["i"]
+    assert (plain.token_path, plain.scope_separator, plain.default_expires_in, plain.expires_in_unit) == (
+        (), "", None, "seconds",
+    )  # fmt: skip
+    told = folder.load(f'{SOUND}token_path = "data.token"\nscope_separator = ","\ndefault_expires_in = "1h"')
+    odd = told.integrations["i"]
+    assert (odd.token_path, odd.scope_separator, odd.default_expires_in) == (("data", "token"), ",", 3600.0)
+
+
 def test_integration_keeps_its_secret_in_the_store_by_default(folder):
     """Nothing in the file: nothing to read, nothing to warn of."""
     config = folder.load(SOUND)

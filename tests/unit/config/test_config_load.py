@@ -230,3 +230,17 @@ def test_config_imports_nothing_heavy():
     code = f"import sys, {modules}; print([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_load_says_why_a_file_cannot_be_read():
+    """The system's reason, in words."""
+    with pytest.raises(Misconfigured, match="/proc/self/mem cannot be read: input/output error"):
+        load(Path("/proc/self/mem"), {})
+
+
+def test_load_refuses_a_file_of_unlikely_size(folder):
+    """Somebody named the database."""
+    with folder.file.open("wb") as file:
+        file.truncate(17 * 1024 * 1024)
+    with pytest.raises(Misconfigured, match="larger than 16 MiB"):
+        load(folder.file, {})

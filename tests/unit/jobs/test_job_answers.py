@@ -62,7 +62,7 @@ def test_answer_that_failed_is_told_in_the_apis_words(answer, what):
 def test_answer_may_be_explained_by_the_job():
     """For APIs with error documents of their own."""
     with pytest.raises(WorkerError, match="404 Not Found: Gone fishing"):
-        require_success(_answer(404), now=0, explain=lambda response: "Gone fishing")
+        require_success(_answer(404), now=0, explain=lambda _response: "Gone fishing")
 
 
 @pytest.mark.parametrize(

@@ -88,8 +88,6 @@ def test_arlo_answer_that_is_no_page_is_a_clear_error(events, answer, error, wha
 
 def test_arlo_clocks_that_are_unrelated_do_not_hold_the_place_back(events):
     """Rows a year ahead of the server's Date would otherwise come again in every run."""
-    answer = Answer(
-        xml=_document((41, "2027-01-09T20:15:00Z", "")), headers={"Date": "Thu, 01 Jan 2026 00:00:00 GMT"}
-    )
+    answer = Answer(xml=_document((41, "2027-01-09T20:15:00Z", "")), headers={"Date": "Thu, 01 Jan 2026 00:00:00 GMT"})
     result = run_job(events, responses=[answer], api_base=BASE)
     assert result.cursor["modified"] == "2027-01-09T20:15:00.0000000Z"

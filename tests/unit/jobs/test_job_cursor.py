@@ -62,5 +62,5 @@ def test_cursor_value_that_is_not_json_is_named(value, what):
 @pytest.mark.parametrize("text", ["", "{", "[]", "null"])
 def test_cursor_text_that_is_no_object_names_its_place(text):
     """A damaged file says which it is."""
-    with pytest.raises(WorkerError, match="cursor in state/data.db"):
+    with pytest.raises(WorkerError, match=r"cursor in state/data\.db"):
         from_text(text, "state/data.db")

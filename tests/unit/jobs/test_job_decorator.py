@@ -55,7 +55,7 @@ def test_job_may_be_marked_without_parentheses():
 
 def test_job_that_is_not_marked_has_no_definition():
     """Nor has anything that is no function."""
-    assert [definition_of(value) for value in (lambda ctx: None, 3, None, JobUnusable)] == [None] * 4
+    assert [definition_of(value) for value in (lambda _ctx: None, 3, None, JobUnusable)] == [None] * 4
 
 
 async def _async(ctx):
@@ -87,7 +87,7 @@ def test_job_that_could_never_run_is_refused(function, what):
 def test_job_scopes_as_text_are_refused():
     """`scopes="read"` would be four scopes of one letter."""
     with pytest.raises(JobUnusable, match=r"scopes=\['read'\]"):
-        job(scopes="read")(lambda ctx: None)
+        job(scopes="read")(lambda _ctx: None)
 
 
 def test_job_import_is_light():

@@ -59,7 +59,10 @@ def test_pages_find_the_way_on_in_the_body(body):
 def test_pages_keep_the_jobs_parameters_with_a_cursor():
     """The cursor comes on top of them."""
     answers = {
-        "/items?since=5": [Answer(json={"items": _rows(1), "after": "x"}), Answer(json={"items": _rows(2), "after": ""})],
+        "/items?since=5": [
+            Answer(json={"items": _rows(1), "after": "x"}),
+            Answer(json={"items": _rows(2), "after": ""}),
+        ],
     }
     style = Cursor("after", parameter="start")
     assert _ids(_pages(answers, params={"since": 5}, style=style)) == [[1], [2]]
@@ -112,19 +115,11 @@ def test_pages_without_rows_are_passed_over():
     assert _ids(_pages(answers)) == [[1]]
 
 
-@pytest.mark.parametrize(
-    "answers",
-    [
-        [{"data": _rows(1), "next_cursor": "a"}] * 2,
-        {"/items": {"data": _rows(1), "next": "/items"}},
-    ],
-)
-def test_pages_that_go_in_circles_are_an_error(answers):
+@pytest.mark.parametrize("way", [{"next_cursor": "a"}, {"next": "/items"}])
+def test_pages_that_go_in_circles_are_an_error(way):
     """An API that ignores the cursor gives its first page for ever."""
-    if isinstance(answers, list):
-        answers = lambda request: {"data": _rows(1), "next_cursor": "a"}  # noqa: E731
     with pytest.raises(WorkerError, match="goes in circles"):
-        list(_pages(answers))
+        list(_pages({"/items": {"data": _rows(1), **way}}))
 
 
 def test_pages_do_not_follow_to_another_host():

@@ -31,7 +31,9 @@ def test_run_job_answers_rows_cursor_and_requests():
 
 def test_run_job_says_what_it_expected():
     """An unexpected request names itself and every response there was."""
-    with pytest.raises(UnexpectedRequest, match=r"GET https://api\.test/invoices\?since=.* expected:\n  /bills") as caught:
+    with pytest.raises(
+        UnexpectedRequest, match=r"GET https://api\.test/invoices\?since=.* expected:\n  /bills"
+    ) as caught:
         run_job(invoices, responses={"/bills": [], "GET /more": []})
     assert "GET /more" in str(caught.value)
 
@@ -91,7 +93,8 @@ def test_run_job_answers_by_method_and_query():
 def test_run_job_answers_by_function():
     """For everything else."""
     result = run_job(
-        lambda ctx: ctx.emit("t", {"method": ctx.get("/x").json()}), responses=lambda request: Answer(json=request.method)
+        lambda ctx: ctx.emit("t", {"method": ctx.get("/x").json()}),
+        responses=lambda request: Answer(json=request.method),
     )
     assert result.rows == {"t": [{"method": "GET"}]}
 
@@ -99,7 +102,9 @@ def test_run_job_answers_by_function():
 def test_run_job_hands_over_params_and_facts():
     """What the config would."""
     result = run_job(
-        lambda ctx: ctx.emit("t", {"p": ctx.params["top"], "of": f"{ctx.integration}/{ctx.account}", "left": ctx.deadline}),
+        lambda ctx: ctx.emit(
+            "t", {"p": ctx.params["top"], "of": f"{ctx.integration}/{ctx.account}", "left": ctx.deadline}
+        ),
         params={"top": 5},
     )
     assert result.rows == {"t": [{"p": 5, "of": "test/account", "left": None}]}

@@ -42,7 +42,10 @@ def test_value_becomes_plain(value, plain):
 
 def test_value_half_a_character_is_replaced():
     """JSON may hold half a surrogate pair; UTF-8 and SQLite cannot."""
-    assert plain_row({"x": "caf\u00e9 \ud83d", "y": "\ud83d\ude00"}, "t") == {"x": "caf\u00e9 \ufffd", "y": "\U0001f600"}
+    assert plain_row({"x": "caf\u00e9 \ud83d", "y": "\ud83d\ude00"}, "t") == {
+        "x": "caf\u00e9 \ufffd",
+        "y": "\U0001f600",
+    }
 
 
 def test_value_row_is_a_copy():

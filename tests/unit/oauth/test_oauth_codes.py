@@ -40,11 +40,19 @@ def test_code_that_says_nothing_has_no_meaning(code):
 
 @pytest.mark.parametrize(
     "text",
-    ["Unsupported grant type", "invalid grant_type", "Error code: unknown",
-     "Client not allowed for refresh token grant", "The status code was not found", "Invalid token type", "The token endpoint is unavailable",
-     "Invalid CSRF token",
-     "Client secret has expired", "Client authentication failed"],
-)  # fmt: skip
+    [
+        "Unsupported grant type",
+        "invalid grant_type",
+        "Error code: unknown",
+        "Client not allowed for refresh token grant",
+        "The status code was not found",
+        "Invalid token type",
+        "The token endpoint is unavailable",
+        "Invalid CSRF token",
+        "Client secret has expired",
+        "Client authentication failed",
+    ],
+)
 def test_description_that_is_not_about_the_grant_does_not_kill_it(text):
     """The words of a dead grant in another sense."""
     assert "dead" not in read_texts([text])

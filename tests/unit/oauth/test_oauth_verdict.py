@@ -40,6 +40,8 @@ DEAD = [
     (400, {"error": "interaction_required"}),
     (403, {"error": "mfa_required"}),
     (403, described("access_denied", "user is blocked")),
+    (400, {"error": "access_denied"}),
+    (401, described("access_denied", "The refresh token was revoked")),
     (401, described("invalid_token", "Invalid refresh token (expired): 5d2fb3a0-aaaa-bbbb-cccc-1234567890ab")),
     (400, {"error": "expired_token"}),
     (401, {"error": "token_inactive"}),
@@ -142,6 +144,9 @@ CLIENT = [
     (422, {"detail": [{"loc": ["body", "refresh_token"], "msg": "field required", "type": "value_error.missing"}]}),
     # RFC 6749 section 5.2: 401 is for the client's authentication
     (401, {"message": "Unauthorized", "error": 401}),
+    (401, described("access_denied", "Unauthorized")),
+    (400, {"error": "application_cannot_be_found"}),
+    (400, {"error": "missing_refresh_token"}),
     # nothing at this address answers token requests
     (404, {"error": "Not Found"}),
     (405, {"message": "Method Not Allowed"}),
@@ -184,6 +189,8 @@ TRANSIENT = [
     (200, {"error": "something_else"}),
     (400, {"message": "Bad Request", "error": 400}),
     (403, {"message": "Forbidden"}),
+    (403, {"error": "Access Denied"}),
+    (400, {"error": "Access Denied", "error_description": "You have made too many requests continuously."}),
     (409, {"error": "conflict"}),
     (418, {}),
 ]

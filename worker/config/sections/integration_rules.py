@@ -118,6 +118,6 @@ def build(name: str, reading: Reading) -> Integration:
     secret = values.pop("client_secret")
     base = values["api_base"]
     values["api_origins"] = values["api_origins"] or ((origin_of(base),) if base else ())
-    values["token_path"] = values["token_path"] or ""
+    values["token_path"] = tuple(values["token_path"].split(".")) if values["token_path"] else ()
     values["scope_separator"] = values["scope_separator"] or ""
     return Integration(name=name, secrets={"client_secret": secret} if secret else {}, **values)

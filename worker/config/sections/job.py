@@ -68,7 +68,13 @@ _OPTIONS = (
         example=["acme"],
         aliases=("account",),
     ),
-    Option("sink", NAME, "Where its rows go: a NAME of [sinks.NAME].", example="local", aliases=("sinks",)),
+    Option(
+        "sink",
+        NAME,
+        "Where its rows go: a NAME of [sinks.NAME]. Without it: the SQLite file data.db in state_dir.",
+        example="local",
+        aliases=("sinks",),
+    ),
     Option(
         "params",
         FREE_TABLE,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from worker.errors import WorkerError
 from worker.jobs.sinks.durable import sync_folder
@@ -34,18 +35,12 @@ def append(stem: Path, place: Place, rows: Iterable[Mapping[str, Any]], segment_
     place = _next_segment(stem, place, segment_bytes)
     _drop_later(stem, place.segment)
     path = _path(stem, place.segment)
-    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with open(descriptor, "wb", buffering=2**18) as file:  # noqa: PTH123 - it is open already
-        os.ftruncate(descriptor, place.bytes)
-        file.seek(place.bytes)
-        try:
-            count = _write(file, rows)
-            file.flush()
-            os.fsync(descriptor)
-        except BaseException:
-            os.ftruncate(descriptor, place.bytes)
-            raise
-        end = file.tell()
+    try:
+        end, count = _write(path, place.bytes, rows)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.truncate(path, place.bytes)
+        raise
     sync_folder(path.parent)
     return Place(place.segment, end), count
 
@@ -63,12 +58,19 @@ def trim(folder: Path, places: Mapping[str, Place]) -> None:
             os.truncate(path, place.bytes)
 
 
-def _write(file: BinaryIO, rows: Iterable[Mapping[str, Any]]) -> int:
+def _write(path: Path, start: int, rows: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
+    """Put the rows at byte `start`, synced; answers where they end and how many they are."""
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     count = 0
-    for row in rows:
-        file.write(to_json(row).encode() + b"\n")
-        count += 1
-    return count
+    with open(descriptor, "wb", buffering=2**18) as file:  # noqa: PTH123 - it is open already
+        os.ftruncate(descriptor, start)
+        file.seek(start)
+        for row in rows:
+            file.write(to_json(row).encode() + b"\n")
+            count += 1
+        file.flush()
+        os.fsync(descriptor)
+        return file.tell(), count
 
 
 def _next_segment(stem: Path, place: Place, segment_bytes: int) -> Place:

@@ -1,0 +1,56 @@
+"""What a command was called with, and the parts it asks for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import typer
+
+    from worker.config.model import Config
+    from worker.wiring import Wiring
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """The global options."""
+
+    config_file: str | None
+    as_json: bool
+    verbose: bool
+
+    @property
+    def config_path(self) -> Path | None:
+        """The file named by `--config` or $WORKER_CONFIG, or None."""
+        return Path(self.config_file) if self.config_file else None
+
+    def load_config(self) -> Config:
+        """The configuration. Raises ConfigProblems, Misconfigured."""
+        from worker.config.load import load
+
+        return load(self.config_path, os.environ)
+
+    def wiring(self, *, service: bool = False) -> Wiring:
+        """The parts, with logging set up: to stdout for the daemon, to stderr for everything else."""
+        from worker import log
+        from worker.wiring import Wiring
+
+        wiring = Wiring(self.load_config())
+        section = wiring.config.worker
+        level = "debug" if self.verbose else section.log_level if service else "warning"
+        style = section.log_format if service else "text"
+        log.configure(wiring.scrubber, level=level, style=style, stream=sys.stdout if service else sys.stderr)
+        for place, what in wiring.config.warnings if service else ():
+            log.warn_config(place, what)
+        return wiring
+
+
+def invocation(context: typer.Context) -> Invocation:
+    """The invocation that a command's context belongs to."""
+    found = context.find_object(Invocation)
+    assert found is not None
+    return found

@@ -1,0 +1,214 @@
+"""`worker jobs`: what is configured, and running a job now, in this process."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli.invocation import invocation
+from worker.cli.output import print_json, print_table, say, tell
+from worker.clock import rfc3339
+from worker.errors import JobUnusable, UsageFault, WorkerError
+
+if TYPE_CHECKING:
+    from worker.runner.assignment import Assignment
+    from worker.runner.runner import Attempted
+    from worker.store.records import Account, Due
+    from worker.wiring import Wiring
+
+group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Jobs: list, run.")
+
+#: Rows of a dry run that are shown when nobody says how many.
+_SHOWN = 20
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    app.add_typer(group, name="jobs")
+
+
+@group.command("list")
+def list_jobs(context: typer.Context) -> None:
+    """List the configured jobs with schedule, accounts and what is wrong with them."""
+    from worker.config.durations import format_duration
+
+    called = invocation(context)
+    wiring = called.wiring()
+    catalog = wiring.catalog()
+    due: dict[str, list[Due]] = {}
+    for entry in wiring.store.schedule.entries():
+        due.setdefault(entry.job, []).append(entry)
+    rows: list[dict[str, Any]] = []
+    for job in wiring.config.jobs.values():
+        try:
+            definition, fault = catalog.get(job.uses), None
+        except JobUnusable as error:
+            definition, fault = None, error.message
+        entries = due.get(job.name, [])
+        rows.append(
+            {
+                "job": job.name,
+                "uses": job.uses,
+                "integration": job.integration,
+                "schedule": f"every {format_duration(job.every)}" if job.every else job.cron,
+                "accounts": len(entries),
+                "next_due": rfc3339(entries[0].next_due) if entries else None,
+                "parked": [entry.account.name for entry in entries if entry.parked],
+                "description": definition.doc if definition else None,
+                "fault": fault,
+            }
+        )
+    if called.as_json:
+        print_json(rows)
+    else:
+        columns = ("job", "uses", "integration", "schedule", "accounts", "next_due", "fault")
+        print_table(columns, rows, empty="no jobs are configured; worker config example")
+
+
+@group.command("run")
+def run_job(
+    context: typer.Context,
+    job: Annotated[str, typer.Argument(help="As in the config: [jobs.NAME].")],
+    account: Annotated[list[str] | None, typer.Option(help="Only this account; may be given several times.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the rows, write nothing, not even a cursor.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(help="Stop after so many rows.", min=1)] = None,
+    since: Annotated[str, typer.Option(metavar="CURSOR", help="Begin there: name=value, or a JSON object.")] = "",
+) -> None:
+    """Run a job now, in this process, for one account or all of them.
+
+    Examples: worker jobs run arlo-registrations --account acme; worker jobs run first --dry-run --limit 20
+    """
+    from worker.runner.trial import read_since
+
+    called = invocation(context)
+    wiring = called.wiring()
+    assignment = wiring.assignments(job)[job]
+    accounts = _accounts(wiring, assignment, account or [])
+    begin = read_since(since) if since else None
+    if dry_run:
+        _dry_run(wiring, assignment, accounts, (limit or _SHOWN, begin), as_json=called.as_json)
+        return
+    _real_run(wiring, assignment, accounts, (limit, begin), as_json=called.as_json)
+
+
+def _accounts(wiring: Wiring, assignment: Assignment, names: list[str]) -> list[Account]:
+    known = [
+        account
+        for account in wiring.store.accounts.list(assignment.config.integration)
+        if assignment.covers(account.integration, account.name)
+    ]
+    wanted = [name.rpartition("/")[2] for name in names]
+    missing = sorted(set(wanted) - {account.name for account in known})
+    if missing:
+        raise UsageFault(
+            f"job {assignment.name} has no account {', '.join(missing)}",
+            hint=f"worker accounts list, or {_enroll(assignment)}",
+        )
+    chosen = [account for account in known if not wanted or account.name in wanted]
+    if not chosen:
+        raise UsageFault(f"{assignment.config.integration} has no account yet", hint=_enroll(assignment))
+    return chosen
+
+
+def _enroll(assignment: Assignment) -> str:
+    return f"worker enroll {assignment.config.integration} ACCOUNT"
+
+
+def _dry_run(
+    wiring: Wiring,
+    assignment: Assignment,
+    accounts: list[Account],
+    how: tuple[int, dict[str, Any] | None],
+    *,
+    as_json: bool,
+) -> None:
+    from worker.jobs.sinks import Stream
+    from worker.runner.runner import Work
+    from worker.runner.trial import dry_sink
+
+    limit, begin = how
+    shown: list[dict[str, Any]] = []
+    failed: WorkerError | None = None
+    for account in accounts:
+        stream = Stream(assignment.name, account.integration, account.name)
+        sink = dry_sink(assignment.sink, stream, begin)
+        attempted = wiring.runner.attempt(assignment, Work(account, "dry-run", 1, sink, limit, dry=True))
+        failed = _told(wiring, account, attempted) or failed
+        shown.append({"account": account.label, "tables": sink.tables, "cursor": sink.read_cursor(stream)})
+    if as_json:
+        print_json({"dry_run": True, "accounts": shown, "error": failed.message if failed else None})
+    else:
+        for item in shown:
+            for table, rows in item["tables"].items():
+                say(f"{item['account']} {table}: {len(rows)} rows")
+                print_table(list(dict.fromkeys(name for row in rows for name in row)), rows)
+            if not item["tables"]:
+                say(f"{item['account']}: no rows")
+        tell("A dry run: nothing was written, and no cursor moved.")
+    if failed is not None:
+        raise failed if not as_json else typer.Exit(failed.exit_code)
+
+
+def _told(wiring: Wiring, account: Account, attempted: Attempted) -> WorkerError | None:
+    """The attempt's error as one of ours, or None."""
+    error = attempted.error
+    if error is None or isinstance(error, WorkerError):
+        return error
+    import traceback
+
+    tell(wiring.scrubber("".join(traceback.format_exception(error))))
+    return WorkerError(wiring.scrubber(f"{account.label}: {type(error).__name__}: {error}"), hint="mend the job's file")
+
+
+def _real_run(
+    wiring: Wiring,
+    assignment: Assignment,
+    accounts: list[Account],
+    how: tuple[int | None, dict[str, Any] | None],
+    *,
+    as_json: bool,
+) -> None:
+    from worker.cli.runs import describe
+    from worker.engines.timetable import Timetable
+    from worker.runner.trial import SinceSink
+    from worker.store.runs import RunFilter
+
+    limit, begin = how
+    if begin is not None:
+        assignment = replace(assignment, sink=SinceSink(assignment.sink, begin))
+    timetable = Timetable(assignment.config)
+    runs: list[dict[str, Any]] = []
+    for account in accounts:
+        due = wiring.store.schedule.open_entry(assignment.name, account)
+        reason = wiring.runner.skip_reason(due)
+        if reason:
+            runs.append({"job": assignment.name, "account": account.name, "state": "skipped", "error": reason})
+            continue
+        following = partial(timetable.after, account.label)
+        state = wiring.runner.run(assignment, due, following, trigger="manual", limit=limit)
+        if state is None:
+            busy = "it is running already"
+            runs.append({"job": assignment.name, "account": account.name, "state": "skipped", "error": busy})
+            continue
+        newest = RunFilter(assignment.name, account.integration, account.name, limit=1)
+        runs += [describe(run) for run in wiring.store.runs.list(newest)]
+    if as_json:
+        print_json(runs)
+    else:
+        print_table(("id", "job", "account", "state", "rows", "seconds", "error"), runs)
+    raise typer.Exit(_exit_code(runs, wiring, accounts))
+
+
+def _exit_code(runs: list[dict[str, Any]], wiring: Wiring, accounts: list[Account]) -> int:
+    if all(run["state"] == "succeeded" for run in runs):
+        return 0
+    if any(wiring.store.accounts.by_id(account.id).state == "needs_consent" for account in accounts):
+        return 3
+    if all(run["state"] in {"succeeded", "retrying", "skipped"} for run in runs):
+        return 75
+    return 1

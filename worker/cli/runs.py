@@ -1,0 +1,89 @@
+"""`worker runs`: the run history."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli.invocation import invocation
+from worker.cli.output import print_json, print_table, say
+from worker.clock import rfc3339
+from worker.errors import UsageFault
+
+if TYPE_CHECKING:
+    from worker.store.records import Run
+
+group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Run history: list, show.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    app.add_typer(group, name="runs")
+
+
+@group.command("list")
+def list_runs(
+    context: typer.Context,
+    job: Annotated[str, typer.Option(help="Only this job's.")] = "",
+    account: Annotated[str, typer.Option(help="Only this account's: ACCOUNT or INTEGRATION/ACCOUNT.")] = "",
+    state: Annotated[str, typer.Option(help="Only these: succeeded, failed, retrying, skipped, …")] = "",
+    limit: Annotated[int, typer.Option(help="At most so many, newest first.", min=1)] = 50,
+) -> None:
+    """List runs, newest first.
+
+    Example: worker runs list --state failed --limit 5
+    """
+    from worker.states import RunState
+    from worker.store.runs import RunFilter
+
+    if state and state not in set(RunState):
+        raise UsageFault(f'there is no run state "{state}"', hint=f"one of {', '.join(RunState)}")
+    called = invocation(context)
+    integration, _, name = account.rpartition("/")
+    wanted = RunFilter(job or None, integration or None, name or None, state or None, limit)
+    rows = [describe(run) for run in called.wiring().store.runs.list(wanted)]
+    if called.as_json:
+        print_json(rows)
+        return
+    columns = ("id", "job", "integration", "account", "state", "trigger", "started_at", "seconds", "rows", "error")
+    print_table(columns, rows, empty="no runs")
+
+
+@group.command("show")
+def show(
+    context: typer.Context, run_id: Annotated[str, typer.Argument(metavar="ID", help="Its id, or the beginning.")]
+) -> None:
+    """Show one run."""
+    called = invocation(context)
+    facts = describe(called.wiring().store.runs.get(run_id))
+    if called.as_json:
+        print_json(facts)
+        return
+    for name, value in facts.items():
+        say(f"{name + ':':<14}{'-' if value is None else value}")
+
+
+def describe(run: Run) -> dict[str, Any]:
+    """A run for `--json`. Times are RFC 3339 in UTC, `seconds` is the time from first start to end."""
+    seconds = None
+    if run.started_at is not None and run.finished_at is not None:
+        seconds = round(run.finished_at - run.started_at, 3)
+    return {
+        "id": run.id,
+        "job": run.job,
+        "integration": run.integration,
+        "account": run.account,
+        "state": run.state,
+        "trigger": run.trigger,
+        "attempt": run.attempt,
+        "due_at": rfc3339(run.due_at),
+        "started_at": rfc3339(run.started_at),
+        "finished_at": rfc3339(run.finished_at),
+        "seconds": seconds,
+        "rows": run.counts.rows,
+        "requests": run.counts.requests,
+        "refreshes": run.counts.refreshes,
+        "error": run.error,
+        "holder": run.holder or None,
+    }

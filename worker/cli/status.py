@@ -1,0 +1,128 @@
+"""`worker status`: how everything is, at a glance."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli.invocation import invocation
+from worker.cli.output import print_json, print_table, say
+from worker.clock import rfc3339, span
+
+if TYPE_CHECKING:
+    from worker.config.model import Config
+
+#: Entries of each list.
+_LIMIT = 10
+#: Seconds between two looks of --watch.
+_PAUSE = 1.0
+_TIMES = {
+    "state_since", "failing_since", "not_before", "opened_at", "last_at", "next_due", "last_started",
+    "oldest_success", "started_at", "finished_at",
+}  # fmt: skip
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("status")(status)
+
+
+def status(
+    context: typer.Context, watch: Annotated[bool, typer.Option("--watch", help="Look again every second.")] = False
+) -> None:
+    """Show accounts by state, who needs consent, incidents, jobs with their next runs, and the last runs.
+
+    Exit code 3 when an account needs consent, 1 when an incident is open, else 0.
+    """
+    called = invocation(context)
+    config = called.load_config()
+    while True:
+        found = _look(config)
+        if called.as_json:
+            print_json(_timed(found))
+        else:
+            if watch:
+                say("\x1b[2J\x1b[H" + time.strftime("%H:%M:%S"))
+            _show(found)
+        if not watch:
+            break
+        time.sleep(_PAUSE)
+    raise typer.Exit(3 if found["accounts"].get("needs_consent") else 1 if found["incidents"] else 0)
+
+
+def _look(config: Config) -> dict[str, Any]:
+    from worker.store.snapshot import take
+
+    path = config.store.sqlite_path
+    url = "" if path is not None else config.store.read_url(os.environ, config.base_dir)
+    return {"daemon": _daemon(config), **take(url, path, _LIMIT)}
+
+
+def _daemon(config: Config) -> str | None:
+    """Who holds the daemon's lock; None when nobody does, or nobody on this machine can tell."""
+    import fcntl
+
+    try:
+        descriptor = os.open(config.worker.state_dir / "locks" / "daemon.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(descriptor, 200, 0).decode("utf-8", "replace")
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _timed(found: dict[str, Any]) -> dict[str, Any]:
+    """The same with times as RFC 3339."""
+    return {
+        name: [{field: rfc3339(value) if field in _TIMES else value for field, value in row.items()} for row in part]
+        if isinstance(part, list)
+        else part
+        for name, part in found.items()
+    }
+
+
+def _show(found: dict[str, Any]) -> None:
+    now = time.time()
+    counts = ", ".join(f"{count} {state}" for state, count in found["accounts"].items()) or "none enrolled"
+    say(f"daemon    {found['daemon'] or 'not running here'}")
+    say(f"accounts  {counts}")
+    for row in found["troubled"]:
+        since = span(now - row["state_since"])
+        say(f"  {row['integration']}/{row['account']}: {row['state']} for {since}: {row['reason']}")
+        if row["state"] == "needs_consent":
+            say(f"    mend it: worker enroll {row['integration']} {row['account']}")
+    for row in found["failing"]:
+        failing = span(now - row["failing_since"])
+        say(f"  {row['integration']}/{row['account']}: refresh failing for {failing}, {row['failures']} attempts")
+    for row in found["incidents"]:
+        say(f"incident  {row['integration']} {row['kind']}, {span(now - row['opened_at'])}: {row['cause']}")
+        say(f"    mend it: {row['remedy']}")
+    say("")
+    jobs = [
+        {
+            **row,
+            "next": _relative(row["next_due"], now),
+            "last_run": _relative(row["last_started"], now),
+            "oldest_success": _relative(row["oldest_success"], now),
+        }
+        for row in found["jobs"]
+    ]
+    print_table(
+        ("job", "accounts", "running", "parked", "next", "last_run", "oldest_success"), jobs, empty="no jobs scheduled"
+    )
+    say("")
+    runs = [{**row, "started": _relative(row["started_at"], now)} for row in found["last_runs"]]
+    print_table(("id", "job", "integration", "account", "state", "started", "rows", "error"), runs, empty="no runs yet")
+
+
+def _relative(moment: float | None, now: float) -> str:
+    if moment is None:
+        return "-"
+    return f"in {span(moment - now)}" if moment > now else f"{span(now - moment)} ago"

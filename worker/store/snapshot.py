@@ -1,0 +1,106 @@
+"""A quick look at the store for `worker status`: plain SQL on the driver, without SQLAlchemy.
+
+Loading the object mapper takes longer than all of these queries together, and an operator who watches a screen, or a
+probe that asks every few seconds, needs none of it. Reads only; opens nothing sealed.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from worker.errors import StoreUnusable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_COUNTS = "SELECT state, count(*) FROM account GROUP BY state ORDER BY state"
+_TROUBLED = (
+    "SELECT integration, name, state, cause, reason, state_since FROM account"
+    " WHERE state <> 'active' ORDER BY state_since LIMIT ?"
+)
+_FAILING = (
+    "SELECT a.integration, a.name, g.failures, g.failing_since, g.not_before FROM grant_ g"
+    " JOIN account a ON a.id = g.account_id WHERE g.failures > 0 ORDER BY g.failing_since LIMIT ?"
+)
+_INCIDENTS = (
+    "SELECT integration, kind, opened_at, last_at, occurrences, cause, remedy FROM incident"
+    " WHERE closed_at IS NULL ORDER BY opened_at LIMIT ?"
+)
+_SCHEDULE = (
+    "SELECT s.job, min(s.next_due), max(s.last_started), min(s.last_success), count(*),"
+    " sum(CASE WHEN s.running THEN 1 ELSE 0 END), sum(CASE WHEN s.parked <> '' THEN 1 ELSE 0 END)"
+    " FROM schedule s WHERE s.next_due IS NOT NULL GROUP BY s.job ORDER BY s.job LIMIT ?"
+)
+_LAST_RUNS = (
+    "SELECT r.id, r.job, a.integration, a.name, r.state, r.started_at, r.finished_at, r.rows, r.error FROM run r"
+    " JOIN account a ON a.id = r.account_id ORDER BY r.id DESC LIMIT ?"
+)
+_FIELDS = {
+    "troubled": ("integration", "account", "state", "cause", "reason", "state_since"),
+    "failing": ("integration", "account", "failures", "failing_since", "not_before"),
+    "incidents": ("integration", "kind", "opened_at", "last_at", "occurrences", "cause", "remedy"),
+    "jobs": ("job", "next_due", "last_started", "oldest_success", "accounts", "running", "parked"),
+    "last_runs": ("id", "job", "integration", "account", "state", "started_at", "finished_at", "rows", "error"),
+}
+_QUERIES = {
+    "troubled": _TROUBLED,
+    "failing": _FAILING,
+    "incidents": _INCIDENTS,
+    "jobs": _SCHEDULE,
+    "last_runs": _LAST_RUNS,
+}
+
+
+def take(url: str, path: Path | None, limit: int) -> dict[str, Any]:
+    """Accounts by state, accounts in trouble, open incidents, jobs and the last runs; at most `limit` of each.
+
+    Times are seconds since the epoch. Raises StoreUnusable when there is no database, or none of ours.
+    """
+    try:
+        with closing(_sqlite(path) if path is not None else _postgresql(url)) as connection:
+            mark = "?" if path is not None else "%s"
+            counts = dict(_rows(connection, _COUNTS, ()))
+            found: dict[str, Any] = {"accounts": {str(state): int(count) for state, count in counts.items()}}
+            for name, query in _QUERIES.items():
+                rows = _rows(connection, query.replace("?", mark), (limit,))
+                found[name] = [dict(zip(_FIELDS[name], row, strict=True)) for row in rows]
+            return found
+    except StoreUnusable:
+        raise
+    except Exception as error:  # noqa: BLE001 - two drivers, two error trees
+        words = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        where = str(path) if path is not None else "the PostgreSQL store"
+        raise StoreUnusable(f"{where} cannot be read: {words}", hint="worker store migrate") from None
+
+
+def _rows(connection: Any, query: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
+    cursor = connection.cursor()
+    try:
+        cursor.execute(query, parameters)
+        return list(cursor.fetchall())
+    finally:
+        cursor.close()
+
+
+def _sqlite(path: Path) -> Any:
+    import sqlite3  # noqa: PLC0415 - one of two drivers
+
+    if not path.exists():
+        raise StoreUnusable(f"there is no database at {path} yet", hint="worker enroll INTEGRATION ACCOUNT")
+    return sqlite3.connect(f"file:{_quoted(path)}?mode=ro", uri=True, timeout=10)
+
+
+def _quoted(path: Path) -> str:
+    from urllib.parse import quote  # noqa: PLC0415 - one of two drivers
+
+    return quote(str(path))
+
+
+def _postgresql(url: str) -> Any:
+    import psycopg  # noqa: PLC0415 - one of two drivers
+
+    return psycopg.connect(
+        url.replace("postgresql+psycopg://", "postgresql://", 1), autocommit=True, connect_timeout=10
+    )
