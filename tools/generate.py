@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reference_pages import render_cli, render_errors
+
 from worker.config.example import render_example
 from worker.config.reference import render_reference
 
@@ -21,7 +23,9 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Path below the top level -> what its text must be.
 GENERATED: dict[str, Callable[[], str]] = {
     "config.example.toml": render_example,
+    "docs/cli.md": render_cli,
     "docs/configuration.md": render_reference,
+    "docs/errors.md": render_errors,
 }
 
 

@@ -4,13 +4,18 @@ Every write begins with BEGIN IMMEDIATE, so that it waits for its turn instead o
 is compared, tables grow, rows and cursor are written. The file is made with mode 0600 before SQLite opens it, and
 commits use synchronous=EXTRA: with the rollback journal anything less may take an acknowledged commit back when the
 power fails (sqlite.org/pragma.html#pragma_synchronous). A file that somebody has put into WAL mode is left in it.
+
+SQLite's own waiting sleeps ever longer, up to 100 ms, so that a process that commits in a loop can keep another out for
+minutes. Threads of one sink therefore queue for a lock, and the one whose turn it is looks again every few milliseconds.
 """
 
 from __future__ import annotations
 
 import contextlib
+import random
 import sqlite3
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from worker.clock import rfc3339
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
 
 #: Seconds to wait for another writer: a checkpoint of a million rows takes about ten.
 BUSY_TIMEOUT = 60.0
+#: Seconds between two looks: about as long as a small commit takes, and no more than ten times that.
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 0.01
 _CURSORS = """
 CREATE TABLE IF NOT EXISTS _worker_cursor (
     job TEXT NOT NULL, integration TEXT NOT NULL, account TEXT NOT NULL,
@@ -48,6 +55,7 @@ class SqliteSink:
         self.path = path
         self._clock = clock
         self._busy_timeout = busy_timeout
+        self._turn = threading.Lock()
 
     def open(self, stream: Stream, fence: int) -> SqliteSession:
         """See Sink."""
@@ -74,7 +82,7 @@ class SqliteSink:
         """See Sink."""
         if not self.path.exists():
             return
-        with contextlib.closing(self._connect()) as connection, transaction(connection, self.path):
+        with contextlib.closing(self._connect()) as connection, self.transaction(connection):
             connection.execute(_CURSORS)
             statement = f"UPDATE _worker_cursor SET value = '{{}}', resets = resets + 1, updated_at = ? {_WHERE}"  # noqa: S608
             connection.execute(statement, (self.now(), *_names(stream)))
@@ -82,6 +90,39 @@ class SqliteSink:
     def now(self) -> str:
         """The time for `updated_at`."""
         return rfc3339(self._clock.now()) or ""
+
+    @contextlib.contextmanager
+    def transaction(self, connection: sqlite3.Connection) -> Iterator[None]:
+        """All or nothing, and alone: BEGIN IMMEDIATE to COMMIT. Raises Busy when the turn does not come."""
+        if not self._turn.acquire(timeout=self._busy_timeout):
+            raise Busy(f"{self.path} is held by another run")
+        try:
+            with explained(self.path):
+                self._begin(connection)
+                try:
+                    yield
+                    connection.execute("COMMIT")
+                except BaseException:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+                    raise
+        finally:
+            self._turn.release()
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        until = time.monotonic() + self._busy_timeout
+        connection.execute("PRAGMA busy_timeout = 0")
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                    raise
+                time.sleep(random.uniform(_SHORTEST_PAUSE, _LONGEST_PAUSE))  # noqa: S311 - to fall out of step
+            else:
+                break
+        # Within the transaction SQLite's own waiting serves: only readers can hold a COMMIT up.
+        connection.execute(f"PRAGMA busy_timeout = {int(self._busy_timeout * 1000)}")
 
     def _connect(self) -> sqlite3.Connection:
         with explained(self.path):
@@ -108,7 +149,7 @@ class SqliteSession:
         self._stream = stream
         self._fence = fence
         self._lock = threading.Lock()
-        with transaction(connection, sink.path):
+        with sink.transaction(connection):
             connection.execute(_CURSORS)
             found = self._row()
             value, stored, self._resets = found or ("{}", fence, 0)
@@ -128,7 +169,7 @@ class SqliteSession:
 
     def write(self, batches: Mapping[str, TableBatch], cursor: Mapping[str, Any] | None) -> int:
         """See SinkSession."""
-        with self._lock, transaction(self._connection, self._sink.path):
+        with self._lock, self._sink.transaction(self._connection):
             found = self._row()
             if found is None or found[1:] != (self._fence, self._resets):
                 raise FenceLost(evidence={"stream": str(self._stream), "fence": self._fence})
@@ -149,20 +190,6 @@ class SqliteSession:
         query = f"SELECT value, fence, resets FROM _worker_cursor {_WHERE}"  # noqa: S608 - a constant
         found: tuple[str, int, int] | None = self._connection.execute(query, _names(self._stream)).fetchone()
         return found
-
-
-@contextlib.contextmanager
-def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
-    """All or nothing, and alone: BEGIN IMMEDIATE to COMMIT."""
-    with explained(path):
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
 
 
 @contextlib.contextmanager
