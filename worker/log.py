@@ -38,6 +38,12 @@ def bound(**values: object) -> Iterator[None]:
         _context.reset(token)
 
 
+def bind(**values: object) -> None:
+    """Add these for the rest of the innermost `bound` block; without one, do nothing."""
+    if _context.get():
+        _context.set({**_context.get(), **values})
+
+
 class _AddContext(logging.Filter):
     """Puts the bound context on the record, in the thread that logs it."""
 

@@ -48,6 +48,7 @@ class Wiring:
         self.scrubber = Scrubber()
         self.clients: dict[str, Client] = {}
         self._limiters: dict[str, RateLimiter] = {}
+        self._sinks: dict[Path, Sink] = {}
 
     @property
     def state_folder(self) -> Path:
@@ -189,14 +190,16 @@ class Wiring:
         return found
 
     def sink(self, job: JobConfig) -> Sink:
-        """Where a job's rows go; `data.db` in the state folder when the job names no sink."""
+        """Where a job's rows go; `data.db` in the state folder when the job names no sink. One object for one place."""
         from worker.jobs.sinks.jsonl import JsonlSink  # noqa: PLC0415 - as above
         from worker.jobs.sinks.sqlite import SqliteSink  # noqa: PLC0415 - as above
 
-        if job.sink is None:
-            return SqliteSink(self.state_folder / "data.db", self.clock)
-        config = self.config.sinks[job.sink]
-        return JsonlSink(config.path, self.clock) if config.type == "jsonl" else SqliteSink(config.path, self.clock)
+        config = None if job.sink is None else self.config.sinks[job.sink]
+        path = self.state_folder / "data.db" if config is None else config.path
+        kind = JsonlSink if config is not None and config.type == "jsonl" else SqliteSink
+        if path not in self._sinks:
+            self._sinks[path] = kind(path, self.clock)
+        return self._sinks[path]
 
     def _limiter(self, integration: str) -> RateLimiter | None:
         from worker.runner.rate import RateLimiter  # noqa: PLC0415 - as above

@@ -11,6 +11,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from worker.log import bind
+
 if TYPE_CHECKING:
     from worker.accounts.refresh import Refresher
     from worker.clock import Clock
@@ -106,6 +108,7 @@ class TokenSource:
         lapses_at = None if left is None else self._clock.monotonic() + left
         token = AccessToken(grant.access_token, grant.token_type, grant.generation, grant, lapses_at)
         self._token = token
+        bind(generation=grant.generation)
         return token
 
     def _generation(self, token: AccessToken | None) -> int:

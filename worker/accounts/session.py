@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.hooks import default_hooks, dispatch_hook
 from requests.utils import rewind_body
+from urllib3.util import Retry
 
 from worker.accounts.pace import NoPace
 from worker.errors import BodyNotReplayable, ScopeMissing
@@ -35,11 +37,17 @@ if TYPE_CHECKING:
 
 #: Methods that may be sent again after a 429 or 503 (RFC 9110, section 9.2.2).
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+#: What never reached the server is sent again; so is an idempotent request whose connection broke, once.
+_RETRIES = Retry(
+    total=3, connect=2, read=1, status=0, other=0, redirect=False, backoff_factor=0.2, allowed_methods=IDEMPOTENT
+)
 _SUCCESS, _REDIRECT = 200, 300
 _ASKING = frozenset({401, 403})
 #: Bytes of an error body that are searched for a code.
 _LARGEST_ERROR_BODY = 1 << 16
 _REDIRECT_LIMIT = 10
+#: Where a prepared request remembers the credentials that we put on it.
+_OURS = "_worker_credentials"
 
 
 @dataclass(frozen=True)
@@ -71,8 +79,8 @@ class AccountSession(requests.Session):
         # Keeps requests from asking netrc for credentials; the token is attached hop by hop, below.
         self.auth = _as_it_is
         for scheme in ("https://", "http://"):
-            # Only what never reached the server is repeated down there. Answers are our business.
-            self.mount(scheme, HTTPAdapter(pool_maxsize=32, max_retries=0))
+            # Down there only broken connections are mended. Answers are our business.
+            self.mount(scheme, HTTPAdapter(pool_maxsize=32, max_retries=_RETRIES))
         #: Requests sent, replays included.
         self.requests_sent = 0
 
@@ -90,9 +98,17 @@ class AccountSession(requests.Session):
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Send a prepared request and follow its redirects, hop by hop."""
         follow = kwargs.pop("allow_redirects", True)
-        # A caller that brings credentials of his own wants those.
-        own_credentials = "Authorization" in request.headers
-        response = self._send_hop(request, own_credentials=own_credentials, **kwargs)
+        # A caller that brings credentials of his own wants those. What we put there ourselves, in an earlier sending of
+        # the same prepared request, is not his.
+        present = request.headers.get("Authorization")
+        own_credentials = present is not None and present != getattr(request, _OURS, None)
+        # Hooks see the answer the caller gets, not the rejection that a refresh mends.
+        hooks, request.hooks = request.hooks, default_hooks()
+        try:
+            response = self._send_hop(request, own_credentials=own_credentials, **kwargs)
+        finally:
+            request.hooks = hooks
+        response = _hooked(hooks, response, kwargs)
         if not follow or not response.is_redirect:
             return response
         # Each hop comes back here through `send`, with redirects off.
@@ -143,7 +159,9 @@ class AccountSession(requests.Session):
         return response
 
     def _send_with(self, request: requests.PreparedRequest, token: AccessToken, **kwargs: Any) -> requests.Response:
-        request.headers["Authorization"] = f"{_scheme(token)} {token.value.reveal()}"
+        credentials = f"{_scheme(token)} {token.value.reveal()}"
+        request.headers["Authorization"] = credentials
+        setattr(request, _OURS, credentials)
         response = self._send_paced(request, **kwargs)
         if _SUCCESS <= response.status_code < _REDIRECT:
             self._tokens.accepted(token)
@@ -157,7 +175,8 @@ class AccountSession(requests.Session):
             left = self._pace.before(request.url or "")
             self.requests_sent += 1
             response = super().send(request, allow_redirects=False, timeout=self._timeout(timeout, left), **kwargs)
-            if not self._pace.after(response, attempt) or request.method not in IDEMPOTENT or _consumed(request):
+            repeatable = request.method in IDEMPOTENT and not _consumed(request)
+            if not repeatable or not self._pace.after(response, attempt):
                 return response
             response.close()
 
@@ -194,6 +213,11 @@ class AccountSession(requests.Session):
             hint=f"worker enroll {self._settings.label.replace('/', ' ')}, with the scope added to the integration",
             evidence={"error": rejection.reason, "error_description": rejection.description},
         )
+
+
+def _hooked(hooks: Any, response: requests.Response, options: dict[str, Any]) -> requests.Response:
+    hooked: requests.Response = dispatch_hook("response", hooks, response, **options)  # type: ignore[no-untyped-call]
+    return hooked
 
 
 def _scheme(token: AccessToken) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import random
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -117,12 +118,15 @@ class Runner:
         `next_due` computes the job's next firing after a moment.
         """
         store, clock = self._services.store, self._services.clock
+        lock = run_lock(due.job, due.account.id)
         try:
-            with store.locks.hold(run_lock(due.job, due.account.id), patience=0):
+            with store.locks.hold(lock, patience=0):
                 now = clock.now()
                 claim = store.schedule.claim(due, now, next_due(now), process_note(), trigger or due.trigger)
                 return None if claim is None else self._run_claimed(assignment, claim, limit)
         except Busy as error:
+            if error.evidence.get("lock") != lock:
+                raise  # the store itself was busy: the run could not be recorded
             log.debug("run is somebody else's", extra={"job": due.job, "reason": error.message})
             return None
 
@@ -147,13 +151,8 @@ class Runner:
         try:
             with self._open_session(assignment, work.account, pace) as session:
                 sink_session = work.sink.open(stream, work.fence)
-                try:
-                    buffer = Buffer(sink_session, limit=work.limit)
+                with closing(sink_session), Buffer(sink_session, limit=work.limit) as buffer:
                     self._call(assignment, work, stream, (session, buffer, pace))
-                finally:
-                    if buffer is not None:
-                        buffer.discard()
-                    sink_session.close()
         except Exception as caught:  # noqa: BLE001 - a job may raise anything; the record says what
             error = caught
         return Attempted(

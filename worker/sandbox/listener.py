@@ -92,12 +92,18 @@ class Listener:
                 self._connections.pop(connection, None)
 
     def _serve_one(self, connection: socket.socket, stream: BinaryIO) -> bool:
-        wire = Wire(connection, self.stopping, formatdate(self._now(), usegmt=True))
         try:
             read = read_request(stream, connection)
         except BadRequest as fault:
-            return send(wire, json_response({"error": str(fault)}, fault.status), head_only=False, keep=False)
+            return send(
+                self._wire(connection), json_response({"error": str(fault)}, fault.status), head_only=False, keep=False
+            )
         if read is None:
             return False
         request, keep = read
+        # The date is that of the request, not of the moment at which a kept-alive connection began to wait for it.
+        wire = self._wire(connection)
         return send(wire, self._handle(request), head_only=request.method == "HEAD", keep=keep)
+
+    def _wire(self, connection: socket.socket) -> Wire:
+        return Wire(connection, self.stopping, formatdate(self._now(), usegmt=True))

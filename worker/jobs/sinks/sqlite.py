@@ -6,7 +6,7 @@ commits use synchronous=EXTRA: with the rollback journal anything less may take 
 power fails (sqlite.org/pragma.html#pragma_synchronous). A file that somebody has put into WAL mode is left in it.
 
 SQLite's own waiting sleeps ever longer, up to 100 ms, so that a process that commits in a loop can keep another out for
-minutes. Threads of one sink therefore queue for a lock, and the one whose turn it is looks again every few milliseconds.
+minutes. Threads of one sink therefore queue for a lock, and whoever's turn it is looks again every few milliseconds.
 """
 
 from __future__ import annotations
