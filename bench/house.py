@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from worker.accounts.access import TokenSource
 from worker.accounts.session import AccountSession, SessionSettings
@@ -15,6 +15,9 @@ from worker.redact import Secret
 from worker.runner.pace import RunPace, Stopping
 from worker.store.records import Consent, NewTokens
 from worker.wiring import Wiring
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 INTEGRATION = "bench"
 CLIENT_ID, CLIENT_SECRET = "bench-client", "bench-secret"

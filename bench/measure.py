@@ -84,4 +84,4 @@ def table(result: Result) -> str:
         for line in lines
     ]
     rule = "  ".join("-" * width for width in widths)
-    return "\n".join([result.title, "=" * len(result.title), "", shown[0], rule, *shown[1:], "", result.method, ""])
+    return "\n".join([result.title, "=" * len(result.title), "", shown[0], rule, *shown[1:], "", result.method])

@@ -51,6 +51,13 @@ def with_callable(grant: Grant) -> requests.Session:
     return made
 
 
+def without_environment(grant: Grant) -> requests.Session:
+    """The floor: no proxy, no CA bundle, no netrc from the environment. Fast, and deaf to what the operator set."""
+    made = plain(grant)
+    made.trust_env = False
+    return made
+
+
 def requests_oauthlib(grant: Grant):
     from requests_oauthlib import OAuth2Session
 

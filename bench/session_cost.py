@@ -17,13 +17,12 @@ import peers
 from measure import Effort, Result, cores, pinned, quartiles, ratios
 
 OURS, BARE = "headless-worker", "requests, static header"
-METHOD = (
-    "27 bytes of JSON over loopback, keep-alive, no TLS; one server process on one core, one client process on another\n"
-    "where there are two. One session per client, its token valid. {rounds} rounds; in each, every client in random\n"
-    "order, {chunk} requests a turn. Medians [quartiles]; `ratio` is paired by round with the bare session. CPU is the\n"
-    "client's own and hardly moves with what else runs on the machine. Ours reads its token from a real SQLite store and\n"
-    "carries a run's deadline."
-)
+METHOD = """\
+27 bytes of JSON over loopback, keep-alive, no TLS; the server is a process on one core, the clients are one process on
+another where there are two. One session for each client, its token valid. {rounds} rounds; in each, every client in
+random order, {chunk} requests a turn. Medians [quartiles]; ratios are paired by round. CPU: the client process's own.
+Ours reads its token from a real SQLite store and carries a run's deadline.
+"""
 
 
 @contextmanager
@@ -68,6 +67,7 @@ def clients(folder: Path, address: str):
         OURS: house.session(wiring, account),
         BARE: peers.plain(grant),
         "requests, auth callable": peers.with_callable(grant),
+        "requests, trust_env off": peers.without_environment(grant),
         "Authlib": peers.authlib(grant),
         "requests-oauthlib": peers.requests_oauthlib(grant),
         "google-auth": peers.google_auth(grant),
@@ -75,7 +75,7 @@ def clients(folder: Path, address: str):
 
 
 def run(effort: Effort) -> list[Result]:
-    rounds, chunk = effort.pick(16, 5), effort.pick(400, 200)
+    rounds, chunk = effort.pick(12, 4), effort.pick(300, 120)
     _, client_core = cores()
     with tempfile.TemporaryDirectory() as folder, fast_server() as address, pinned(client_core):
         wiring, sessions = clients(Path(folder), address)
@@ -98,7 +98,9 @@ def measured(sessions, url, plan) -> Result:
             walls[name].append(wall)
             cpus[name].append(cpu)
     suffix = "one thread" if threads == 1 else f"{threads} threads share the session"
-    result = Result(f"session-cost-{threads}", f"Cost of a request, {suffix}", METHOD.format(rounds=rounds, chunk=chunk))
+    result = Result(
+        f"session-cost-{threads}", f"Cost of a request, {suffix}", METHOD.format(rounds=rounds, chunk=chunk)
+    )
     for name in sorted(sessions, key=lambda name: quartiles(walls[name]).median):
         result.rows.append(
             {

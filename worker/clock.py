@@ -10,6 +10,10 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+#: What datetime can write: the years 1 to 9999.
+_EARLIEST = datetime(1, 1, 1, tzinfo=UTC).timestamp()
+_LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+
 
 class Clock(Protocol):
     """A source of time."""
@@ -37,7 +41,12 @@ def rfc3339(moment: float | None) -> str | None:
     """A wall time as RFC 3339 in UTC with milliseconds (`2026-01-09T20:15:00.123Z`); None stays None."""
     if moment is None:
         return None
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    # A provider may well name the year 30000; datetime ends with 9999.
+    return (
+        datetime.fromtimestamp(min(max(moment, _EARLIEST), _LATEST), UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
 
 
 def span(seconds: float) -> str:

@@ -10,30 +10,36 @@ Exit goes through `os._exit`: a job that hangs in a C call must not hold the shu
 from __future__ import annotations
 
 import logging
+import math
 import os
+import select
 import signal
 import socket
 import sys
-import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from worker.engines import heartbeat
 from worker.engines.doorbell import Doorbell
 from worker.errors import Busy, StoreUnusable, WorkerError
 from worker.store.locks import process_note
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import FrameType
 
+    from worker.engines.embedded import EmbeddedEngine
+    from worker.runner.pace import Stopping
     from worker.wiring import Daemonic
 
 log = logging.getLogger(__name__)
 
 #: Seconds that runs are given to notice an abort (they do at their next request) before they are left behind.
 _ABORT_GRACE = 2.0
-#: Seconds between two watchdog beats when nobody asks for any.
-_BEAT = 10.0
+#: Seconds between two looks, while draining, at whether to hurry.
+_LOOK = 0.2
+#: Seconds for which a lock is waited for that `worker status` may be looking at for an instant.
+_LOOKED_AT = 1.0
 
 
 def run_daemon(parts: Daemonic, environ: Mapping[str, str]) -> int:
@@ -41,25 +47,26 @@ def run_daemon(parts: Daemonic, environ: Mapping[str, str]) -> int:
     with _alone(parts):
         control = _Control(parts)
         control.install()
-        parts.engine.start()
         doorbell = Doorbell(parts.state_folder, parts.engine.ring)
+        parts.engine.start()
         notifier = Notifier(environ)
         notifier.send("READY=1")
         log.info("ready", extra={"jobs": len(parts.assignments), "pid": os.getpid()})
         control.serve(notifier)
         notifier.send("STOPPING=1")
-        code = control.drain()
+        drain(parts.engine, parts.stopping, parts.drain_timeout, control.hurried)
+        heartbeat.end(parts.state_folder)
         doorbell.close()
         parts.store.close()
-    log.info("stopped", extra={"exit_code": code})
-    return code
+    log.info("stopped", extra={"exit_code": 0})
+    return 0
 
 
 @contextmanager
 def _alone(parts: Daemonic) -> Iterator[None]:
     """Hold the daemon's lock. Raises StoreUnusable that names the other one."""
     try:
-        with parts.store.locks.hold("daemon", patience=0, note=f"the daemon, {process_note()}"):
+        with parts.store.locks.hold("daemon", patience=_LOOKED_AT, note=f"the daemon, {process_note()}"):
             yield
     except Busy as error:
         if error.evidence.get("lock") != "daemon":
@@ -75,7 +82,9 @@ class _Control:
 
     def __init__(self, parts: Daemonic) -> None:
         self._parts = parts
-        self._signal = threading.Event()
+        # A handler runs between any two instructions of the main thread, so it must take no lock that this thread may
+        # hold: it sets a plain attribute and writes to a pipe. threading.Event would deadlock.
+        self._heard, self._told = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._reload = False
         self._stops = 0
 
@@ -87,32 +96,43 @@ class _Control:
 
     def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stops += 1
-        if self._stops > 1:
-            self._parts.stopping.aborting.set()
-        self._signal.set()
+        self._tell()
 
     def _on_reload(self, _number: int, _frame: FrameType | None) -> None:
         self._reload = True
-        self._signal.set()
+        self._tell()
+
+    def _tell(self) -> None:
+        with suppress(BlockingIOError):  # so many signals that the pipe is full: they will be heard
+            os.write(self._told, b"!")
+
+    def _wait(self, seconds: float) -> None:
+        """Wait for a signal."""
+        if select.select([self._heard], [], [], seconds)[0]:
+            with suppress(BlockingIOError):
+                os.read(self._heard, 4096)
 
     def serve(self, notifier: Notifier) -> None:
-        """Wait for signals; beat the watchdog while the store answers."""
+        """Wait for signals; beat while the store answers: for systemd's watchdog and for `worker status --alive`."""
         while not self._stops:
-            self._signal.wait(notifier.interval)
-            self._signal.clear()
+            if self._store_answers():
+                heartbeat.beat(self._parts.state_folder)
+                notifier.send("WATCHDOG=1")
+            self._wait(notifier.interval)
             if self._reload and not self._stops:
                 self._reload = False
                 self._read_anew(notifier)
-            if self._store_answers():
-                notifier.send("WATCHDOG=1")
 
     def _read_anew(self, notifier: Notifier) -> None:
         notifier.send(f"RELOADING=1\nMONOTONIC_USEC={notifier.monotonic_usec()}")
         try:
             self._parts.reload()
-        except WorkerError as error:
+        except Exception as error:  # whatever is wrong with the new one: the old one works
+            known = isinstance(error, WorkerError)
             log.error(
-                "the new configuration has faults; the old one goes on", extra={"error": str(error), "hint": error.hint}
+                "the new configuration has faults; the old one goes on",
+                extra={"error": str(error), "hint": error.hint if isinstance(error, WorkerError) else ""},
+                exc_info=None if known else error,
             )
         else:
             log.info("configuration read anew", extra={"jobs": len(self._parts.assignments)})
@@ -126,24 +146,30 @@ class _Control:
             return False
         return True
 
-    def drain(self) -> int:
-        """Let runs finish until the deadline, then end them; what still runs is marked and left behind."""
-        engine, stopping = self._parts.engine, self._parts.stopping
-        stopping.draining.set()
-        engine.stop_dispatching()
-        deadline = self._parts.drain_timeout
-        log.info("draining", extra={"running": engine.running, "deadline": deadline})
-        waited = 0.0
-        while waited < deadline and not stopping.aborting.is_set():
-            if engine.wait_idle(0.2):
-                return 0
-            waited += 0.2
-        stopping.aborting.set()
-        if engine.wait_idle(_ABORT_GRACE):
+    def hurried(self) -> bool:
+        """Whether we were told to stop a second time: do not wait."""
+        return self._stops > 1
+
+
+def drain(engine: EmbeddedEngine, stopping: Stopping, deadline: float, hurried: Callable[[], bool]) -> int:
+    """Let runs finish until the deadline, then end them; what still runs is marked. Answers how many were left behind.
+
+    `hurried` tells when somebody does not want to wait for the deadline any more.
+    """
+    stopping.draining.set()
+    engine.stop_dispatching()
+    log.info("draining", extra={"running": engine.running, "deadline": deadline})
+    waited = 0.0
+    while waited < deadline and not hurried():
+        if engine.wait_idle(_LOOK):
             return 0
-        left = engine.abandon()
-        log.warning("runs were left behind; they start again first", extra={"count": left})
+        waited += _LOOK
+    stopping.aborting.set()
+    if engine.wait_idle(_ABORT_GRACE):
         return 0
+    left = engine.abandon()
+    log.warning("runs were left behind; they start again first", extra={"count": left})
+    return left
 
 
 class Notifier:
@@ -152,8 +178,8 @@ class Notifier:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")
         usec = environ.get("WATCHDOG_USEC", "")
-        #: Seconds between beats: half of what the unit allows.
-        self.interval = int(usec) / 2_000_000 if usec.isdigit() and int(usec) else _BEAT
+        #: Seconds between beats: at most half of what the unit allows.
+        self.interval = min(int(usec) / 2_000_000 if usec.isdigit() and int(usec) else math.inf, heartbeat.INTERVAL)
 
     def send(self, state: str) -> None:
         """Send one state. A manager that does not listen is no reason to stop."""

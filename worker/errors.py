@@ -152,6 +152,11 @@ class DeadlineExceeded(RunEnded):
 class Interrupted(RunEnded):
     """The process is shutting down."""
 
+    def __init__(self, message: str = "", *, after: float = 0.0) -> None:
+        super().__init__(message)
+        #: Seconds for which the API does not want to hear of us; 0 when it did not say.
+        self.after = after
+
 
 class FenceLost(RunEnded):
     """A newer run of this job and account has begun; this one's results are refused."""

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from worker.clock import rfc3339
+from worker.redact import MASK, TELLING_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -65,7 +66,8 @@ def _json_formatter(scrubber: Scrubber) -> logging.Formatter:
         """One JSON object a line: time, level, logger, message, then the context and the facts."""
 
         def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-            return {name: _scrubbed(value, scrubber) for name, value in super().process_log_record(log_data).items()}
+            data = super().process_log_record(log_data)
+            return {name: _scrubbed(name, value, scrubber) for name, value in data.items()}
 
         def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
             super().add_fields(log_data, record, message_dict)
@@ -80,10 +82,12 @@ def _json_formatter(scrubber: Scrubber) -> logging.Formatter:
     )
 
 
-def _scrubbed(value: Any, scrubber: Scrubber) -> Any:
+def _scrubbed(name: str, value: Any, scrubber: Scrubber) -> Any:
     """A field without secrets; what is no plain value is scrubbed as the text it will become."""
     if value is None or isinstance(value, bool | int | float):
         return value
+    if name.lower() in TELLING_NAMES:
+        return MASK
     if isinstance(value, str):
         return scrubber(value)
     try:
@@ -100,10 +104,11 @@ class _PlainFormatter(logging.Formatter):
         self._scrubber = scrubber
 
     def format(self, record: logging.LogRecord) -> str:
-        facts = " ".join(f"{name}={value}" for name, value in _extras(record).items())
-        text = super().format(record)
+        # One by one: in a line of text, `state=succeeded` would read like the OAuth parameter.
+        facts = " ".join(f"{name}={_scrubbed(name, value, self._scrubber)}" for name, value in _extras(record).items())
+        text = self._scrubber(super().format(record))
         first, separator, rest = text.partition("\n")
-        return self._scrubber(f"{first}  {facts}{separator}{rest}" if facts else text)
+        return f"{first}  {facts}{separator}{rest}" if facts else text
 
 
 def configure(scrubber: Scrubber, *, level: str, style: str, stream: TextIO) -> None:

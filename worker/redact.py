@@ -29,6 +29,9 @@ SECRET_NAMES = (
     "set-cookie", "api_key", "apikey", "x-api-key", "token", "state", "nonce", "key",
 )  # fmt: skip
 
+#: Of these, the names that mean a secret in a log field too: a run has a state there, and a row its key.
+TELLING_NAMES = frozenset(SECRET_NAMES) - {"code", "state", "key"}
+
 _NAMES = "|".join(re.escape(name) for name in SECRET_NAMES)
 #: `Bearer abc`, `Basic abc==`: the credentials of RFC 9110 section 11.4, token68 form.
 _CREDENTIALS = re.compile(r"\b(Bearer|Basic|DPoP|MAC)\s+[A-Za-z0-9\-._~+/]{8,}=*", re.IGNORECASE)
@@ -37,7 +40,7 @@ _FORM = re.compile(rf"(?<![\w-])({_NAMES})=([^&\s\"'<>,;)\]}}]+)", re.IGNORECASE
 #: `"refresh_token": "abc"` in JSON or a Python repr.
 _JSON = re.compile(rf"""(["'])({_NAMES})\1(\s*:\s*)(["'])((?:\\.|(?!\4).)*)\4""", re.IGNORECASE)
 #: `user:password@` in a URL.
-_USERINFO = re.compile(r"(?<=://)([^/\s:@]*):([^/\s@]+)@")
+_USERINFO = re.compile(r"(?<=://)([^/\s:@]*):([^/\s]+)@")
 
 
 class Secret:

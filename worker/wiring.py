@@ -238,12 +238,22 @@ class Wiring:
         fresh = Wiring(config, self.environ, self.clock)
         # The parts that live on are handed over before anything could make them a second time.
         fresh.__dict__.update({name: self.__dict__[name] for name in ("scrubber", "store", "events", "sealer")})
+        # A limit that is the same goes on counting; begun anew, it would let twice as many requests through.
+        fresh._limiters.update(
+            {
+                name: limiter
+                for name, limiter in self._limiters.items()
+                if name in config.integrations and config.integrations[name].rate_limit == limiter.limit
+            }
+        )
         assignments = fresh.assignments()
         for name in config.integrations:
             fresh.client(name)
-        self.config = config
-        self.clients.clear()
+        self.config, self._limiters = config, fresh._limiters
+        # The refresher looks clients up at any moment: none that stays may be missing in between.
         self.clients.update(fresh.clients)
+        for name in set(self.clients) - set(fresh.clients):
+            del self.clients[name]
         engine.use(assignments)
 
 

@@ -7,10 +7,12 @@ refresh too early costs one call, a refresh too late costs one rejected request 
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from worker.errors import WorkerError
 from worker.log import bind
 
 if TYPE_CHECKING:
@@ -20,10 +22,13 @@ if TYPE_CHECKING:
     from worker.store.records import Grant
     from worker.store.store import Store
 
+log = logging.getLogger(__name__)
+
 #: A token this close to its end would lapse on the way. Seconds, and never more than this part of the lifetime.
 MARGIN, MARGIN_PART = 1.0, 0.1
-#: How long a token without a lifetime is taken for good after the API has refused it although it was fresh.
-UNKNOWN_LIFETIME = 3600.0
+#: Seconds for which a generation that was refused although fresh is not refreshed again. Where a token names no
+#: lifetime they stand for it; where it lives longer, a request that succeeds after them ends it.
+REFUSED_AT_LEAST = 3600.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,8 @@ class TokenSource:
         self._clock = clock
         self._lock = threading.Lock()
         self._token: AccessToken | None = None
+        #: Refused although fresh, as far as this source has seen.
+        self._refused_generation: int | None = None
         #: How many new generations this source has seen.
         self.refreshes = 0
 
@@ -58,11 +65,12 @@ class TokenSource:
             return token
         with self._lock:
             token = self._token
-            if token is None:
-                token = self._take(self._refresher.read(self._account_id))
-            if token is None or self._lapsed(token):
-                token = self._renewed(self._generation(token))
-            return token
+            if token is not None and not self._lapsed(token):
+                return token
+            # Somebody else may have refreshed since, even longer ago than a lifetime: the store says.
+            grant = self._refresher.read(self._account_id)
+            token = self._take(grant)
+            return self._renewed(grant.generation) if token is None or self._lapsed(token) else token
 
     def replace(self, rejected: AccessToken) -> AccessToken | None:
         """A token fresher than the rejected one; None when no refresh will help.
@@ -71,7 +79,7 @@ class TokenSource:
         """
         with self._lock:
             token = self._token
-            if token is not None and token.generation > rejected.generation:
+            if token is not None and token.generation > rejected.generation and not self._lapsed(token):
                 return token
             grant = self._refresher.read(self._account_id)
             if grant.generation > rejected.generation:
@@ -82,18 +90,43 @@ class TokenSource:
                 return None
             return self._renewed(max(grant.generation, rejected.generation))
 
-    def refused(self, token: AccessToken) -> None:
-        """The API refused this token on the replay, fresh as it was: remember it, for every process."""
+    def now(self) -> float:
+        """The wall time: when a request is sent, for `refused`."""
+        return self._clock.now()
+
+    def refused(self, token: AccessToken, sent_at: float) -> None:
+        """The API refused this token on the replay of a request sent at `sent_at`: remember it, for every process.
+
+        Only if the token was fetched after that. One that another session fetched earlier is no proof: it may have
+        died as early as the rejected one did, and what mends that (or tells that the grant is dead) is a refresh.
+        """
+        if token.grant.issued_at < sent_at:
+            return
+        self._refused_generation = token.generation
         if token.grant.refused_generation != token.generation:
-            self._store.grants.set_refused(token.grant, refused=True)
+            self._mark(token, refused=True)
 
     def accepted(self, token: AccessToken) -> None:
-        """The API took this token; should it have been marked as refused, it was not the token's fault after all."""
-        if token.grant.refused_generation == token.generation:
-            self._store.grants.set_refused(token.grant, refused=False)
-            with self._lock:
-                if self._token is token:
-                    self._token = None
+        """The API took this token: a mark as refused was not the token's fault, and is forgotten after a while.
+
+        Not at once: an API that refuses one resource for ever and serves the others would cost a refresh each time.
+        """
+        if token.generation not in {token.grant.refused_generation, self._refused_generation}:
+            return
+        if self._clock.now() < token.grant.issued_at + REFUSED_AT_LEAST:
+            return
+        self._mark(token, refused=False)
+        with self._lock:
+            self._refused_generation = None
+            if self._token is token:
+                self._token = None
+
+    def _mark(self, token: AccessToken, *, refused: bool) -> None:
+        try:
+            self._store.grants.set_refused(token.grant, refused=refused)
+        except WorkerError as error:
+            # The caller has an answer, and gets it.
+            log.warning("a mark of the token could not be stored", extra={"refused": refused, "reason": error.message})
 
     def _renewed(self, generation: int) -> AccessToken:
         token = self._take(self._refresher.refresh(self._account_id, generation))
@@ -104,17 +137,16 @@ class TokenSource:
     def _take(self, grant: Grant) -> AccessToken | None:
         if grant.access_token is None:
             return None
-        left = None if grant.expires_at is None else grant.expires_at - self._clock.now() - _margin(grant.lifetime)
-        lapses_at = None if left is None else self._clock.monotonic() + left
+        lapses_at = None
+        if grant.expires_at is not None and grant.lifetime is not None:
+            margin = _margin(grant.lifetime)
+            # Never more than the whole lifetime, should the clock have been set back since.
+            left = min(grant.expires_at - self._clock.now(), grant.lifetime)
+            lapses_at = self._clock.monotonic() + left - margin
         token = AccessToken(grant.access_token, grant.token_type, grant.generation, grant, lapses_at)
         self._token = token
         bind(generation=grant.generation)
         return token
-
-    def _generation(self, token: AccessToken | None) -> int:
-        if token is not None:
-            return token.generation
-        return self._store.grants.read(self._account_id).generation
 
     def _lapsed(self, token: AccessToken) -> bool:
         expires_at = token.grant.expires_at
@@ -126,9 +158,9 @@ class TokenSource:
 
     def _known_refused(self, grant: Grant) -> bool:
         """Whether this generation is marked as refused though fresh, and could not have lapsed since."""
-        if grant.refused_generation != grant.generation:
+        if grant.generation not in {grant.refused_generation, self._refused_generation}:
             return False
-        lifetime = grant.lifetime if grant.lifetime is not None else UNKNOWN_LIFETIME
+        lifetime = grant.lifetime if grant.lifetime is not None else REFUSED_AT_LEAST
         return self._clock.now() < grant.issued_at + lifetime
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import requests
 
+from worker.accounts.netrc import given_only
 from worker.accounts.token_endpoint import NoAnswer, NotSent, Timeouts, ask
 from worker.errors import Misconfigured, TryAgainLater
 from worker.oauth.dialect import Dialect
@@ -96,6 +97,10 @@ class Client:
                 self._metadata = self._discover(self.integration.issuer)
             return self._metadata
 
+    def now(self) -> float:
+        """The wall time by which this client reads answers."""
+        return self._settings.clock.now()
+
     def ask(self, request: TokenRequest) -> Outcome | NotSent | NoAnswer:
         """Send one token request."""
         timeouts = Timeouts(self.integration.connect_timeout, self.integration.read_timeout)
@@ -122,6 +127,7 @@ class Client:
                     url,
                     timeout=timeouts,
                     allow_redirects=False,
+                    auth=given_only,
                     headers={"User-Agent": self._settings.user_agent, "Accept": "application/json"},
                 )
                 document = response.json() if len(response.content) <= _LARGEST_DOCUMENT else None

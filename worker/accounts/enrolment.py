@@ -7,20 +7,23 @@ becomes of the answer (section 4.1.2: a second redemption may revoke what the fi
 
 from __future__ import annotations
 
+import logging
 import secrets
-from dataclasses import dataclass, replace
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import requests
-
+from worker.accounts.giving_back import give_back
+from worker.accounts.recovery import client_accepted
 from worker.accounts.token_endpoint import NoAnswer, NotSent
+from worker.accounts.who import identify
 from worker.errors import EnrolmentFailed, Misconfigured, TryAgainLater
 from worker.events import AccountMoved
 from worker.oauth.authorization import AuthorizationRequest, ExpectedCallback, authorization_url, read_callback
-from worker.oauth.identity import identity_of, read_id_token
 from worker.oauth.pkce import challenge_s256, new_verifier
 from worker.oauth.scopes import compare
-from worker.oauth.token_request import Redemption, code_request, refresh_request, revocation_request
+from worker.oauth.token_request import Redemption, code_request, refresh_request
 from worker.oauth.verdict import ClientAtFault, GrantDead, Postponed, TokenGranted
 from worker.redact import Secret
 from worker.states import AccountState
@@ -28,8 +31,6 @@ from worker.store.records import Consent, NewTokens
 from worker.store.store import account_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from worker.accounts.client import Client
     from worker.clock import Clock
     from worker.events import Events
@@ -40,11 +41,10 @@ if TYPE_CHECKING:
     from worker.store.records import Account, Grant
     from worker.store.store import Store
 
+log = logging.getLogger(__name__)
+
 #: 256 bits, as for the PKCE verifier.
 _STATE_BYTES = 32
-#: Bytes of an identity answer.
-_LARGEST_IDENTITY = 1 << 18
-_OK = 200
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,14 @@ class Attempt:
     expected: ExpectedCallback
     verifier: Secret
     nonce: str | None
+    _unspent: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def spend(self) -> None:
+        """Use the attempt up. Raises EnrolmentFailed when it has been: a code is sent once, whatever became of it."""
+        if not self._unspent.acquire(blocking=False):
+            raise EnrolmentFailed(
+                "this attempt has had its answer; nothing was changed", hint="start the enrolment again"
+            )
 
 
 @dataclass(frozen=True)
@@ -126,6 +134,7 @@ class Enrolment:
         """
         code = Secret(read_callback(callback, expected=attempt.expected))
         self._scrubber.learn(code)
+        attempt.spend()
         redemption = Redemption(code, attempt.expected.redirect_uri, attempt.verifier)
         client = attempt.client
         request = code_request(
@@ -133,7 +142,7 @@ class Enrolment:
         )
         asked_at = self._clock.now()
         tokens = self._granted(client.ask(request), "the authorization code")
-        identity = self._identify(client, tokens, attempt.nonce)
+        identity = identify(client, tokens, attempt.nonce, self._clock.now())
         return self._store_grant(client, attempt.account, tokens, asked_at, identity, choices)
 
     def import_refresh_token(self, client: Client, account: str, refresh_token: Secret, choices: Choices) -> Enrolled:
@@ -151,13 +160,26 @@ class Enrolment:
             redirect_uri=redirect_uri,
             extra=integration.token_params,
         )
+        # Found now, not after the token has been spent.
+        client.identity_url()
         asked_at = self._clock.now()
         tokens = self._granted(client.ask(request), "the refresh token")
         if tokens.refresh_token is None:
             # Kept by the provider: the one that was given stays good.
             tokens = _with_refresh_token(tokens, refresh_token)
-        identity = self._identify(client, tokens, None)
-        return self._store_grant(client, account, tokens, asked_at, identity, choices)
+        return self._store_grant(
+            client, account, tokens, asked_at, self._identify_imported(client, account, tokens), choices
+        )
+
+    def _identify_imported(self, client: Client, account: str, tokens: Tokens) -> dict[str, str]:
+        """Who consented back then. For a new account the answer may stay open: the token given is void by now."""
+        try:
+            return identify(client, tokens, None, self._clock.now())
+        except EnrolmentFailed as error:
+            if self._store.accounts.find(client.name, account) is not None:
+                raise
+            log.warning("the owner of the imported token is unknown", extra={"reason": error.message})
+            return {}
 
     def revoke(self, client: Client, account: Account) -> str:
         """Give the grant back to the provider (RFC 7009), then forget it. Answers what the provider said.
@@ -168,32 +190,17 @@ class Enrolment:
             grant = self._store.grants.read(account.id)
             url = client.revoke_url()
             said = "the provider has no revocation endpoint; remove the access there by hand"
-            if url is not None and grant.has_refresh_token:
-                token = self._store.grants.read_refresh_token(grant)
-                said = self._give_back(client, url, token)
+            if url is not None:
+                said = self._give_back(client, url, grant)
             self._store.grants.erase(account, self._clock.now())
         self._tell(account, AccountState.REVOKED, "revoked by the operator")
         return said
 
-    def _give_back(self, client: Client, url: str, token: Secret) -> str:
-        session = requests.Session()
-        session.auth = _as_it_is
-        request = revocation_request(url, client.credentials(), token)
-        timeout = (client.integration.connect_timeout, client.integration.read_timeout)
-        try:
-            response = session.post(
-                request.url, data=request.form, headers=request.headers, timeout=timeout, allow_redirects=False
-            )
-        except requests.RequestException as error:
-            raise TryAgainLater(
-                f"the provider could not be reached ({type(error).__name__}); the grant is still valid and kept"
-            ) from None
-        if response.status_code != _OK:
-            raise TryAgainLater(
-                f"the provider answered {response.status_code} to the revocation; the grant is kept",
-                hint=f"try again, or remove the access at the provider and then: worker accounts remove"
-                f" {client.name} ACCOUNT --keep-grant",
-            )
+    def _give_back(self, client: Client, url: str, grant: Grant) -> str:
+        if grant.has_refresh_token:
+            give_back(client, grant.account, url, self._store.grants.read_refresh_token(grant), "refresh_token")
+        elif grant.access_token is not None:
+            give_back(client, grant.account, url, grant.access_token, "access_token")
         return "revoked at the provider"
 
     def _granted(self, answer: Outcome | NotSent | NoAnswer, what: str) -> Tokens:
@@ -229,25 +236,6 @@ class Enrolment:
                     evidence=evidence,
                 )
 
-    def _identify(self, client: Client, tokens: Tokens, nonce: str | None) -> dict[str, str]:
-        """Who consented, from the ID token or the identity URL; empty when the provider offers neither."""
-        claims: Mapping[str, object] | None = None
-        claim = client.integration.identity_claim
-        if tokens.id_token is not None:
-            claims = read_id_token(
-                tokens.id_token,
-                issuer=client.issuer(),
-                client_id=client.integration.client_id,
-                nonce=nonce,
-                now=self._clock.now(),
-            )
-        elif (url := client.identity_url()) is not None:
-            claims = _ask_identity(client, url, tokens)
-        if claims is None:
-            return {}
-        identity = identity_of(dict(claims), subject_claim=claim)
-        return {"subject": identity.subject, "label": identity.label}
-
     def _store_grant(
         self,
         client: Client,
@@ -273,16 +261,23 @@ class Enrolment:
             identity=identity,
             how=choices.how,
         )
-        before = self._store.accounts.find(client.name, account)
-        if before is None:
-            grant = self._store.grants.store_consent(consent, self._clock.now())
-        else:
-            # Under the account's lock: a refresh that is under way ends first, and cannot overwrite this.
-            with self._store.locks.hold(account_lock(before.id)):
-                self._refuse_other(before, identity, choices)
-                grant = self._store.grants.store_consent(consent, self._clock.now())
+        before, grant = self._store_consent(consent, choices)
+        if before is not None:
             self._tell(before, AccountState.ACTIVE, "a human consented")
+        client_accepted(self._store, self._events, client.name, self._clock.now(), "an enrolment succeeded")
         return Enrolled(grant, before is None, compare(requested, grant.scopes), identity.get("label", ""))
+
+    def _store_consent(self, consent: Consent, choices: Choices) -> tuple[Account | None, Grant]:
+        """Store it, alone; answers the account as it was before."""
+        with ExitStack() as held:
+            held.enter_context(self._store.locks.hold(f"enrol-{consent.integration}-{consent.account}"))
+            before = self._store.accounts.find(consent.integration, consent.account)
+            if before is not None:
+                # A refresh that is under way ends first, and cannot overwrite this.
+                held.enter_context(self._store.locks.hold(account_lock(before.id)))
+                before = self._store.accounts.by_id(before.id)
+                self._refuse_other(before, consent.identity, choices)
+            return before, self._store.grants.store_consent(consent, self._clock.now())
 
     def _refuse_other(self, account: Account, identity: dict[str, str], choices: Choices) -> None:
         known = self._store.grants.read_identity(account.id)
@@ -298,31 +293,5 @@ class Enrolment:
             self._events.publish(AccountMoved(account.integration, account.name, account.state, after, cause))
 
 
-def _ask_identity(client: Client, url: str, tokens: Tokens) -> Mapping[str, object]:
-    headers = {
-        "Authorization": f"Bearer {tokens.access_token}",
-        "Accept": "application/json",
-        **client.integration.headers,
-    }
-    headers["Accept"] = "application/json"
-    session = requests.Session()
-    session.auth = _as_it_is
-    timeout = (client.integration.connect_timeout, client.integration.read_timeout)
-    try:
-        response = session.get(url, headers=headers, timeout=timeout, allow_redirects=False)
-        claims = response.json() if len(response.content) <= _LARGEST_IDENTITY else None
-    except (requests.RequestException, ValueError, RecursionError) as error:
-        raise EnrolmentFailed(f"the identity URL gave no answer that can be read ({type(error).__name__})") from None
-    if response.status_code != _OK or not isinstance(claims, dict):
-        raise EnrolmentFailed(
-            f"the identity URL answered {response.status_code}", hint="look at identity_url and the scopes"
-        )
-    return claims
-
-
 def _with_refresh_token(tokens: Tokens, refresh_token: Secret) -> Tokens:
     return replace(tokens, refresh_token=refresh_token.reveal())
-
-
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request

@@ -6,6 +6,7 @@ are refused and do not end the wait. The page it shows holds nothing of others a
 
 from __future__ import annotations
 
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>headless-worker</title>
 <body style="font: 1.1em system-ui; margin: 15vh auto; max-width: 32em; text-align: center">
 <p>{text}</p><p style="color: #666">You can close this window. The terminal says how it went.</p></body></html>"""
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class LoopbackListener:
@@ -31,6 +32,7 @@ class LoopbackListener:
         self.redirect_uri = redirect_uri or ""
         host, port, self._path = _place(redirect_uri)
         self._answer: str | None = None
+        self._first = threading.Lock()
         self._arrived = threading.Event()
         listener = self
 
@@ -43,8 +45,14 @@ class LoopbackListener:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
                 """Nothing: the query holds the code."""
 
+        class Server(ThreadingHTTPServer):
+            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+            def handle_error(self, request: object, client_address: object) -> None:
+                """Nothing: a browser that hangs up is no fault, and what it asked for holds the code."""
+
         try:
-            self._server = ThreadingHTTPServer((host, port), Handler)
+            self._server = Server((host, port), Handler)
         except OSError as error:
             raise Misconfigured(
                 f"cannot listen on {host}:{port}: {error.strerror}", hint="use --paste, or free the port"
@@ -79,13 +87,16 @@ class LoopbackListener:
         if parts.path != self._path or not ({"code", "error"} & found.keys()):
             _reply(request, 404, "There is nothing here.")
             return
-        if self._arrived.is_set():
+        if not self._first.acquire(blocking=False):
             _reply(request, 410, "The answer was received before.")
             return
         place = urlsplit(self.redirect_uri)
         self._answer = f"{place.scheme}://{place.netloc}{request.path}"
-        _reply(request, 200, "Thank you, the answer was received.")
-        self._arrived.set()
+        try:
+            _reply(request, 200, "Thank you, the answer was received.")
+        finally:
+            # Also for a browser that has hung up meanwhile.
+            self._arrived.set()
 
 
 def _place(redirect_uri: str | None) -> tuple[str, int, str]:
@@ -98,7 +109,7 @@ def _place(redirect_uri: str | None) -> tuple[str, int, str]:
             hint="use --paste; or register http://127.0.0.1:PORT/callback with the provider",
         )
     # Bound to the address, never to the name: `localhost` may be anything (RFC 8252, section 8.3).
-    return "127.0.0.1", parts.port, parts.path or "/"
+    return "::1" if ":" in (parts.hostname or "") else "127.0.0.1", parts.port, parts.path or "/"
 
 
 def _reply(request: BaseHTTPRequestHandler, status: int, text: str) -> None:

@@ -14,14 +14,16 @@ likely is, lost in rotation, not revoked.
 from __future__ import annotations
 
 import random
-import threading
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from worker.accounts.backoff import wait_after
+from worker.accounts.keeping import PAUSES, Keeper, NotStored
+from worker.accounts.recovery import CLIENT_REFUSED, client_accepted
 from worker.accounts.token_endpoint import NoAnswer, NotSent
 from worker.clock import rfc3339, span
 from worker.errors import Misconfigured, NeedsConsent, TryAgainLater, WorkerError
-from worker.events import AccountMoved, GrantRefreshed, IncidentClosed, IncidentOpened, RefreshFailed
+from worker.events import AccountMoved, GrantRefreshed, IncidentOpened, RefreshFailed
 from worker.oauth.token_request import refresh_request
 from worker.oauth.verdict import ClientAtFault, GrantDead, Postponed, TokenGranted
 from worker.redact import Secret
@@ -38,28 +40,31 @@ if TYPE_CHECKING:
     from worker.clock import Clock
     from worker.events import Events
     from worker.oauth.tokens import Tokens
-    from worker.oauth.verdict import Outcome
     from worker.store.store import Store
 
-#: The incident of a client that the authorization server refuses.
-CLIENT_REFUSED = "client_refused"
-#: Answers that may come from something between us and a server that has already rotated.
-_AMBIGUOUS_STATUSES = {200, 502, 504}
-#: Seconds between the tries to store tokens that are already spent for: for half a minute a full disk may be mended.
-_STORE_PAUSES = (0.1, 0.5, 1.0, 3.0, 5.0, 10.0, 10.0)
+    Failure = GrantDead | ClientAtFault | Postponed | NotSent | NoAnswer
+
+#: Answers that may come from something between us and a server that has already rotated, or from one that fell over
+#: after it had.
+_AMBIGUOUS_STATUSES = {200, 500, 502, 504}
 
 
 class Refresher:
     """Refreshes grants. One for the whole process; threads may share it."""
 
-    def __init__(self, store: Store, clients: Mapping[str, Client], clock: Clock, events: Events) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clients: Mapping[str, Client],
+        clock: Clock,
+        events: Events,
+        store_pauses: tuple[float, ...] = PAUSES,
+    ) -> None:
         self._store = store
         self._clients = clients
         self._clock = clock
         self._events = events
-        self._stopping = threading.Event()
-        #: Tokens that were received and could not be stored: the account's only copy.
-        self._unsaved: dict[int, tuple[Grant, NewTokens]] = {}
+        self._keeper = Keeper(store, clock, store_pauses)
 
     def read(self, account_id: int) -> Grant:
         """The grant as stored; no call. Raises NeedsConsent when the account has none or a human must act."""
@@ -73,17 +78,19 @@ class Refresher:
         Raises NeedsConsent (the grant is dead), Misconfigured (the client is at fault), TryAgainLater (no verdict yet;
         `after` in seconds), Busy (another process held the account's lock too long).
         """
-        with self._store.locks.hold(account_lock(account_id)):
+        self._keeper.refuse_waiting(account_id)
+        with ExitStack() as held:
+            held.enter_context(self._store.locks.hold(account_lock(account_id)))
             while True:
-                grant = self._save_leftovers(account_id) or self._store.grants.read(account_id)
+                grant = self._store.grants.read(account_id)
                 if grant.generation > generation:
                     return grant
                 try:
-                    return self._refresh_locked(grant)
+                    return self._refresh_locked(grant, held)
                 except GenerationMoved:
                     continue  # a human consented meanwhile: read again
 
-    def _refresh_locked(self, grant: Grant) -> Grant:
+    def _refresh_locked(self, grant: Grant, held: ExitStack) -> Grant:
         self._refuse_unusable(grant)
         self._refuse_early(grant)
         client = self._clients.get(grant.account.integration)
@@ -100,65 +107,50 @@ class Refresher:
         doubt = self._earlier_doubt(grant)
         self._store.grants.begin_refresh(grant, process_note(), self._clock.now())
         asked_at = self._clock.now()
-        return self._settle(grant, client.ask(request), asked_at, doubt)
+        try:
+            answer = client.ask(request)
+        except Misconfigured as error:
+            # Nothing was sent: the intent must not cast doubt on this generation.
+            finding = Finding("misconfigured", error.message, error.evidence)
+            self._store.grants.fail_refresh(grant, finding, self._clock.now(), not_before=asked_at)
+            raise
+        if isinstance(answer, TokenGranted):
+            return self._keep(grant, _new_tokens(answer.tokens, asked_at), held)
+        raise self._failure(grant, answer, doubt)
 
-    def _settle(self, grant: Grant, answer: Outcome | NotSent | NoAnswer, asked_at: float, doubt: str) -> Grant:
+    def _failure(self, grant: Grant, answer: Failure, doubt: str) -> WorkerError:
         match answer:
-            case TokenGranted(tokens=tokens):
-                return self._keep(grant, _new_tokens(tokens, asked_at))
             case GrantDead(evidence=evidence):
-                raise self._flagged(grant, evidence, doubt)
+                return self._flagged(grant, evidence, doubt)
             case ClientAtFault(evidence=evidence):
-                raise self._client_refused(grant, evidence)
+                return self._client_refused(grant, evidence)
             case Postponed(evidence=evidence, after=after):
-                status = evidence.get("status")
-                ambiguous = f"an answer {status} that nobody could read" if status in _AMBIGUOUS_STATUSES else ""
-                raise self._postponed(grant, evidence, after, ambiguous)
+                return self._postponed(grant, evidence, after, _ambiguity(evidence))
             case NotSent(evidence=evidence):
-                raise self._postponed(grant, evidence, None, "")
+                return self._postponed(grant, evidence, None, "")
             case NoAnswer(evidence=evidence):
-                raise self._in_doubt(grant, evidence)
+                return self._in_doubt(grant, evidence)
 
-    def _keep(self, grant: Grant, tokens: NewTokens) -> Grant:
+    def _keep(self, grant: Grant, tokens: NewTokens, held: ExitStack) -> Grant:
         """Store the tokens; until that has worked, this process holds the only copy and nobody uses it."""
-        self._unsaved[grant.account.id] = (grant, tokens)
-        for pause in (*_STORE_PAUSES, None):
-            try:
-                stored = self._store.grants.complete_refresh(grant, tokens, self._clock.now())
-            except (Misconfigured, TryAgainLater) as error:
-                if pause is None or self._stopping.wait(pause):
-                    raise TryAgainLater(
-                        f"{grant.account.label} was refreshed, but the new tokens cannot be stored: {error}",
-                        hint=error.hint,
-                    ) from error
-                continue
-            break
-        del self._unsaved[grant.account.id]
-        self._events.publish(
-            GrantRefreshed(
-                grant.account.integration,
-                grant.account.name,
-                stored.generation,
-                None if tokens.lifetime is None else int(tokens.lifetime),
-                rotated=tokens.refresh_token is not None,
-            )
-        )
-        self._tell_move(grant, stored.account.state, "the refresh token still works")
-        closed = self._store.incidents.close(grant.account.integration, CLIENT_REFUSED, self._clock.now())
-        if closed is not None:
-            self._store.schedule.wake_integration(closed.integration, self._clock.now())
-            self._events.publish(IncidentClosed(closed.integration, closed.kind, "a refresh succeeded"))
+        try:
+            stored = self._keeper.keep(grant, tokens)
+        except NotStored:
+            self._keeper.rescue(grant, tokens, held.pop_all(), lambda kept: self._refreshed(grant, tokens, kept))
+            raise
+        self._refreshed(grant, tokens, stored)
         return stored
 
-    def _save_leftovers(self, account_id: int) -> Grant | None:
-        leftover = self._unsaved.get(account_id)
-        if leftover is None:
-            return None
-        try:
-            return self._keep(*leftover)
-        except GenerationMoved:
-            del self._unsaved[account_id]
-            return None
+    def _refreshed(self, grant: Grant, tokens: NewTokens, stored: Grant) -> None:
+        account = grant.account
+        lifetime = None if tokens.lifetime is None else int(tokens.lifetime)
+        rotated = tokens.refresh_token is not None
+        self._events.publish(
+            GrantRefreshed(account.integration, account.name, stored.generation, lifetime, rotated=rotated)
+        )
+        if account.state is AccountState.IN_DOUBT and stored.account.state is AccountState.ACTIVE:
+            self._tell_move(grant, AccountState.ACTIVE, "the refresh token still works")
+        client_accepted(self._store, self._events, account.integration, self._clock.now(), "a refresh succeeded")
 
     def _read_refresh_token(self, grant: Grant) -> Secret:
         try:
@@ -187,7 +179,9 @@ class Refresher:
 
     def _flag(self, grant: Grant, finding: Finding) -> None:
         account = self._store.grants.flag(grant, finding, self._clock.now())
-        self._tell_move(grant, account.state, finding.reason, _remedy(grant), finding.evidence)
+        # Also one that was flagged before, for a missing scope: then the grant still worked. A pause hides the state.
+        if account.state is AccountState.NEEDS_CONSENT:
+            self._tell_move(grant, account.state, finding.reason, _remedy(grant), finding.evidence)
 
     def _client_refused(self, grant: Grant, evidence: dict[str, object]) -> WorkerError:
         now, integration = self._clock.now(), grant.account.integration
@@ -196,7 +190,7 @@ class Refresher:
         word = evidence.get("error") or evidence.get("status")
         finding = Finding("client refused", f"the provider refuses the client itself ({word})", evidence)
         remedy = f"worker secrets set {integration} client_secret; or look at [integrations.{integration}]"
-        self._store.grants.fail_refresh(grant, finding, now, not_before=now)
+        self._store.grants.fail_refresh(grant, finding, now, not_before=now, doubt=_ambiguity(evidence))
         opened = self._store.incidents.report(
             integration, CLIENT_REFUSED, finding, now, remedy=remedy, not_before=now + wait
         )
@@ -257,9 +251,9 @@ class Refresher:
         evidence: Mapping[str, object] | None = None,
     ) -> None:
         account = grant.account
-        if after is not account.state:
-            event = AccountMoved(account.integration, account.name, account.state, after, cause, remedy, evidence or {})
-            self._events.publish(event)
+        self._events.publish(
+            AccountMoved(account.integration, account.name, account.state, after, cause, remedy, evidence or {})
+        )
 
 
 def _new_tokens(tokens: Tokens, asked_at: float) -> NewTokens:
@@ -271,6 +265,12 @@ def _new_tokens(tokens: Tokens, asked_at: float) -> NewTokens:
         issued_at=asked_at,
         scopes=tokens.scopes,
     )
+
+
+def _ambiguity(evidence: Mapping[str, object]) -> str:
+    """What about an answer without tokens may hide a rotation; empty when nothing does."""
+    status = evidence.get("status")
+    return f"an answer {status} that nobody could read" if status in _AMBIGUOUS_STATUSES else ""
 
 
 def _remedy(grant: Grant) -> str:

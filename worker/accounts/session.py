@@ -14,19 +14,22 @@ that serves for months reads them once for each origin.
 
 from __future__ import annotations
 
+import re
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import requests
-from requests.adapters import HTTPAdapter
+from requests.auth import HTTPBasicAuth
+from requests.cookies import extract_cookies_to_jar
 from requests.hooks import default_hooks, dispatch_hook
-from requests.utils import rewind_body
-from urllib3.util import Retry
+from requests.utils import get_auth_from_url
 
+from worker.accounts.answer import read_answer
+from worker.accounts.carrier import IDEMPOTENT, Carrier, is_stream, replayable
 from worker.accounts.pace import NoPace
-from worker.errors import BodyNotReplayable, ScopeMissing
+from worker.errors import ScopeMissing
 from worker.jobs.addresses import origin, resolve
-from worker.oauth.rejection import read_rejection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,19 +38,17 @@ if TYPE_CHECKING:
     from worker.accounts.pace import Pace
     from worker.oauth.rejection import Rejection, RejectionRules
 
-#: Methods that may be sent again after a 429 or 503 (RFC 9110, section 9.2.2).
-IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
-#: What never reached the server is sent again; so is an idempotent request whose connection broke, once.
-_RETRIES = Retry(
-    total=3, connect=2, read=1, status=0, other=0, redirect=False, backoff_factor=0.2, allowed_methods=IDEMPOTENT
-)
 _SUCCESS, _REDIRECT = 200, 300
-_ASKING = frozenset({401, 403})
-#: Bytes of an error body that are searched for a code.
-_LARGEST_ERROR_BODY = 1 << 16
 _REDIRECT_LIMIT = 10
-#: Where a prepared request remembers the credentials that we put on it.
-_OURS = "_worker_credentials"
+#: Seconds: urllib3 refuses a timeout of nothing.
+_SHORTEST_TIMEOUT = 0.001
+_ABSOLUTE = re.compile(r"[a-z][a-z0-9+.\-]*:", re.IGNORECASE)
+
+
+class _OurToken(str):
+    """An Authorization value that the session has set, and not its caller: not kept when a request is sent again."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,10 @@ class AccountSession(requests.Session):
         self.headers.update(settings.headers)
         self.max_redirects = _REDIRECT_LIMIT
         # Keeps requests from asking netrc for credentials; the token is attached hop by hop, below.
-        self.auth = _as_it_is
+        self.auth = _from_address
+        carrier = Carrier()
         for scheme in ("https://", "http://"):
-            # Down there only broken connections are mended. Answers are our business.
-            self.mount(scheme, HTTPAdapter(pool_maxsize=32, max_retries=_RETRIES))
+            self.mount(scheme, carrier)
         #: Requests sent, replays included.
         self.requests_sent = 0
 
@@ -91,24 +92,19 @@ class AccountSession(requests.Session):
 
     def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
         """Send a request; a path without a host is taken below the integration's `api_base`."""
-        if isinstance(url, str) and "://" not in url and self._settings.api_base is not None:
+        if isinstance(url, str) and not _ABSOLUTE.match(url) and self._settings.api_base is not None:
             url = resolve(self._settings.api_base, url)
         return super().request(method, url, *args, **kwargs)
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Send a prepared request and follow its redirects, hop by hop."""
         follow = kwargs.pop("allow_redirects", True)
-        # A caller that brings credentials of his own wants those. What we put there ourselves, in an earlier sending of
-        # the same prepared request, is not his.
-        present = request.headers.get("Authorization")
-        own_credentials = present is not None and present != getattr(request, _OURS, None)
-        # Hooks see the answer the caller gets, not the rejection that a refresh mends.
-        hooks, request.hooks = request.hooks, default_hooks()
-        try:
-            response = self._send_hop(request, own_credentials=own_credentials, **kwargs)
-        finally:
-            request.hooks = hooks
-        response = _hooked(hooks, response, kwargs)
+        kwargs.setdefault("stream", self.stream)
+        kwargs.setdefault("verify", self.verify)
+        kwargs.setdefault("cert", self.cert)
+        if "proxies" not in kwargs:
+            kwargs["proxies"] = self.merge_environment_settings(request.url, {}, None, None, None)["proxies"]
+        response = self._send_hop(request, **kwargs)
         if not follow or not response.is_redirect:
             return response
         # Each hop comes back here through `send`, with redirects off.
@@ -117,51 +113,71 @@ class AccountSession(requests.Session):
         last.history = history
         return last
 
-    def rebuild_auth(
-        self,
-        prepared_request: requests.PreparedRequest,
-        response: requests.Response,  # noqa: ARG002 - the base class's
-    ) -> None:
-        """Drop the credentials on a redirect; the next hop gets its own if its origin may have them."""
-        prepared_request.headers.pop("Authorization", None)
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """Drop the credentials on a redirect; the next hop gets a token if its origin may have one.
+
+        The caller's own stay where requests would keep them: at the same host.
+        """
+        known = prepared_request.headers.get("Authorization")
+        if known is None:
+            return
+        before, after = response.request.url or "", prepared_request.url or ""
+        if isinstance(known, _OurToken) or self.should_strip_auth(before, after):  # type: ignore[no-untyped-call]
+            del prepared_request.headers["Authorization"]
 
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
-        """Proxies and CA bundle for a URL, read from the environment once for each origin."""
+        """Proxies and CA bundle for a URL, read from the environment once for each host."""
         if proxies or verify is not None or cert is not None:
             return super().merge_environment_settings(url, proxies, stream, verify, cert)
-        key = (_host(url), self.verify, self.cert, self.trust_env)
+        key = (_host(url), self.verify, self.cert, self.trust_env, *self.proxies.items())
         known = self._environment.get(key)
         if known is None:
             known = self._environment[key] = dict(super().merge_environment_settings(url, {}, None, None, None))
         return known | {"proxies": dict(known["proxies"]), "stream": self.stream if stream is None else stream}
 
-    def _send_hop(
-        self, request: requests.PreparedRequest, *, own_credentials: bool, **kwargs: Any
-    ) -> requests.Response:
-        if own_credentials or origin(request.url or "") not in self._settings.origins:
+    def _send_hop(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """One hop, hooks last: one that raises for a 401 must not come between the rejection and the refresh."""
+        hooks = request.hooks
+        if not any(hooks.values()):
+            return self._answered(request, **kwargs)
+        bare = copy(request)
+        bare.hooks = default_hooks()
+        response = self._answered(bare, **kwargs)
+        response.request = request
+        hooked: requests.Response = dispatch_hook("response", hooks, response, **kwargs)  # type: ignore[no-untyped-call]
+        if hooked is not response:
+            # The hook has sent more (as Digest authentication does): those cookies count as well.
+            for one in (*hooked.history, hooked):
+                extract_cookies_to_jar(self.cookies, one.request, one.raw)  # type: ignore[no-untyped-call]
+        return hooked
+
+    def _answered(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        if isinstance(request.headers.get("Authorization"), _OurToken):
+            del request.headers["Authorization"]
+        # A caller that brings credentials of his own wants those.
+        if "Authorization" in request.headers or origin(request.url or "") not in self._settings.origins:
             return self._send_paced(request, **kwargs)
-        token = self._tokens.current()
+        token, sent_at = self._tokens.current(), self._tokens.now()
         response = self._send_with(request, token, **kwargs)
         rejection = self._read(response)
         if rejection is None:
             return response
-        self._refuse_scope(rejection)
-        fresher = self._tokens.replace(token)
+        try:
+            fresher = self._tokens.replace(token)
+            again = request if fresher is None else replayable(request)
+        except BaseException:
+            response.close()
+            raise
         if fresher is None:
             return response
-        again = _replayable(request)
         response.close()
         response = self._send_with(again, fresher, **kwargs)
-        second = self._read(response)
-        if second is not None:
-            self._refuse_scope(second)
-            self._tokens.refused(fresher)
+        if self._read(response) is not None:
+            self._tokens.refused(fresher, sent_at)
         return response
 
     def _send_with(self, request: requests.PreparedRequest, token: AccessToken, **kwargs: Any) -> requests.Response:
-        credentials = f"{_scheme(token)} {token.value.reveal()}"
-        request.headers["Authorization"] = credentials
-        setattr(request, _OURS, credentials)
+        request.headers["Authorization"] = _OurToken(f"{_scheme(token)} {token.value.reveal()}")
         response = self._send_paced(request, **kwargs)
         if _SUCCESS <= response.status_code < _REDIRECT:
             self._tokens.accepted(token)
@@ -175,7 +191,7 @@ class AccountSession(requests.Session):
             left = self._pace.before(request.url or "")
             self.requests_sent += 1
             response = super().send(request, allow_redirects=False, timeout=self._timeout(timeout, left), **kwargs)
-            repeatable = request.method in IDEMPOTENT and not _consumed(request)
+            repeatable = request.method in IDEMPOTENT and not is_stream(request)
             if not repeatable or not self._pace.after(response, attempt):
                 return response
             response.close()
@@ -184,28 +200,17 @@ class AccountSession(requests.Session):
         timeout = self._settings.timeout if asked is None else asked
         if left is None:
             return timeout
+        left = max(left, _SHORTEST_TIMEOUT)
         if isinstance(timeout, tuple):
             return tuple(left if part is None else min(part, left) for part in timeout)
-        return min(timeout, left)
+        return min(timeout, left) if isinstance(timeout, int | float) else timeout
 
     def _read(self, response: requests.Response) -> Rejection | None:
-        rules = self._settings.rules.rejected_when
-        if response.status_code not in _ASKING and not any(rule.status == response.status_code for rule in rules):
-            return None
-        fields = getattr(response.raw, "headers", None)
-        # requests joins repeated fields into one; urllib3 still has them apart.
-        challenges = fields.getlist("WWW-Authenticate") if fields is not None else []
-        return read_rejection(
-            response.status_code,
-            challenges,
-            response.headers.get("Content-Type", ""),
-            _small_body(response),
-            rules=self._settings.rules,
-        )
-
-    def _refuse_scope(self, rejection: Rejection) -> None:
-        if rejection.kind != "insufficient_scope":
-            return
+        """What the answer says about the token. Raises ScopeMissing when it lacks a scope."""
+        rejection = read_answer(response, self._settings.rules)
+        if rejection is None or rejection.kind != "insufficient_scope":
+            return rejection
+        response.close()
         named = f": {' '.join(rejection.scopes)}" if rejection.scopes else ""
         raise ScopeMissing(
             f"{self._settings.label} lacks a scope that this request needs{named}",
@@ -213,11 +218,6 @@ class AccountSession(requests.Session):
             hint=f"worker enroll {self._settings.label.replace('/', ' ')}, with the scope added to the integration",
             evidence={"error": rejection.reason, "error_description": rejection.description},
         )
-
-
-def _hooked(hooks: Any, response: requests.Response, options: dict[str, Any]) -> requests.Response:
-    hooked: requests.Response = dispatch_hook("response", hooks, response, **options)  # type: ignore[no-untyped-call]
-    return hooked
 
 
 def _scheme(token: AccessToken) -> str:
@@ -230,30 +230,9 @@ def _host(url: Any) -> str:
     return text.partition("?")[0].partition("#")[0].split("/", 3)[2] if "://" in text else text
 
 
-def _small_body(response: requests.Response) -> bytes:
-    """The body as far as it may hold an error code; a long one is left for the caller to read."""
-    length = response.headers.get("Content-Length", "")
-    loaded = getattr(response, "_content_consumed", False)
-    if not loaded and (not length.isdigit() or int(length) > _LARGEST_ERROR_BODY):
-        return b""
-    return (response.content or b"")[:_LARGEST_ERROR_BODY]
-
-
-def _consumed(request: requests.PreparedRequest) -> bool:
-    """Whether the body is a stream that cannot be sent again."""
-    return not (request.body is None or isinstance(request.body, str | bytes))
-
-
-def _replayable(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """The request, ready to be sent again. Raises BodyNotReplayable when its body has been consumed."""
-    if _consumed(request):
-        if not isinstance(getattr(request, "_body_position", None), int):
-            raise BodyNotReplayable(
-                hint="send bytes, or a file that can be rewound, instead of a generator; or repeat the request"
-            )
-        rewind_body(request)
-    return request
-
-
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
+def _from_address(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Credentials that stand in the address are the caller's own; there are no others to look for."""
+    if "@" not in (request.url or ""):
+        return request
+    user, password = get_auth_from_url(request.url or "")
+    return HTTPBasicAuth(user, password)(request) if user or password else request

@@ -33,7 +33,10 @@ def list_accounts(
     context: typer.Context,
     integration: Annotated[str, typer.Option("--integration", help="Only this integration's.")] = "",
 ) -> None:
-    """List the accounts with state and reason."""
+    """List the accounts with state and reason.
+
+    Example: worker accounts list --integration arlo
+    """
     called = invocation(context)
     wiring = called.wiring()
     rows = [describe(wiring, account) for account in wiring.store.accounts.list(integration or None)]
@@ -46,7 +49,10 @@ def list_accounts(
 
 @group.command("show")
 def show(context: typer.Context, integration: _Integration, name: _Name = "") -> None:
-    """Show everything about one account, except its tokens."""
+    """Show everything about one account, except its tokens.
+
+    Example: worker accounts show arlo acme
+    """
     called = invocation(context)
     wiring = called.wiring()
     account = find(wiring, integration, name)
@@ -80,7 +86,10 @@ def why(
     name: _Name = "",
     limit: Annotated[int, typer.Option(help="Only the newest so many entries.", min=1)] = 50,
 ) -> None:
-    """Tell the account's story: what happened, the evidence, what to do."""
+    """Tell the account's story: what happened, the evidence, what to do.
+
+    Example: worker accounts why arlo/acme --limit 10
+    """
     called = invocation(context)
     wiring = called.wiring()
     account = find(wiring, integration, name)
@@ -111,7 +120,10 @@ def pause(
     name: _Name = "",
     reason: Annotated[str, typer.Option(help="Why; shown wherever the account is.")] = "",
 ) -> None:
-    """Set an account aside: nothing runs for it until it is resumed."""
+    """Set an account aside: nothing runs for it until it is resumed.
+
+    Example: worker accounts pause arlo acme --reason "contract under review"
+    """
     called = invocation(context)
     wiring = called.wiring()
     account = wiring.store.accounts.pause(find(wiring, integration, name), wiring.clock.now(), reason)
@@ -120,7 +132,10 @@ def pause(
 
 @group.command("resume")
 def resume(context: typer.Context, integration: _Integration, name: _Name = "") -> None:
-    """Take up a paused account where it stood."""
+    """Take up a paused account where it stood.
+
+    Example: worker accounts resume arlo acme
+    """
     called = invocation(context)
     wiring = called.wiring()
     account = wiring.store.accounts.resume(find(wiring, integration, name), wiring.clock.now())
@@ -134,7 +149,10 @@ def revoke(
     name: _Name = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Give the grant back to the provider, and keep the account's history. It can be enrolled again."""
+    """Give the grant back to the provider, and keep the account's history. It can be enrolled again.
+
+    Example: worker accounts revoke arlo acme --yes
+    """
     called = invocation(context)
     wiring = called.wiring()
     account = find(wiring, integration, name)
@@ -151,7 +169,10 @@ def remove(
     keep_grant: Annotated[bool, typer.Option("--keep-grant", help="Do not revoke it at the provider first.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Revoke the grant, then delete the account with its cursors' schedule and history. Rows in sinks stay."""
+    """Revoke the grant, then delete the account with its cursors' schedule and history. Rows in sinks stay.
+
+    Example: worker accounts remove arlo acme --yes
+    """
     called = invocation(context)
     wiring = called.wiring()
     account = find(wiring, integration, name)

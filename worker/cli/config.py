@@ -19,7 +19,10 @@ def register(app: typer.Typer) -> None:
 
 @group.command("check")
 def check(context: typer.Context) -> None:
-    """Find every fault of the config file, the secrets' files and the jobs, each with its place and a hint."""
+    """Find every fault of the config file, the secrets' files and the jobs, each with its place and a hint.
+
+    Example: worker config check --config /etc/worker/config.toml
+    """
     from worker.config.check import check as check_config
     from worker.errors import JobUnusable
     from worker.jobs.loading import load_jobs
@@ -47,18 +50,25 @@ def check(context: typer.Context) -> None:
 
 @group.command("show")
 def show(context: typer.Context) -> None:
-    """Show the configuration as it is read, defaults included. Secrets are not shown, only where they come from."""
+    """Show the configuration as it is read, defaults included. Secrets are not shown, only where they come from.
+
+    Example: worker config show
+    """
     from worker.config.describe import describe
 
     print_json(describe(invocation(context).load_config()))
 
 
 @group.command("example")
-def example() -> None:
+def example(context: typer.Context) -> None:
     """Print every option, commented, with its default.
 
     Example: worker config example > config.toml
     """
     from worker.config.example import render_example
 
-    say(render_example().rstrip("\n"))
+    text = render_example()
+    if invocation(context).as_json:
+        print_json({"example": text})
+    else:
+        say(text.rstrip("\n"))

@@ -32,7 +32,10 @@ def register(app: typer.Typer) -> None:
 
 @group.command("list")
 def list_jobs(context: typer.Context) -> None:
-    """List the configured jobs with schedule, accounts and what is wrong with them."""
+    """List the configured jobs with schedule, accounts and what is wrong with them.
+
+    Example: worker jobs list
+    """
     from worker.config.durations import format_duration
 
     called = invocation(context)
@@ -176,6 +179,7 @@ def _real_run(
     from worker.cli.runs import describe
     from worker.engines.timetable import Timetable
     from worker.runner.trial import SinceSink
+    from worker.states import RunState
     from worker.store.runs import RunFilter
 
     limit, begin = how
@@ -197,6 +201,8 @@ def _real_run(
             continue
         newest = RunFilter(assignment.name, account.integration, account.name, limit=1)
         runs += [describe(run) for run in wiring.store.runs.list(newest)]
+        if state is RunState.INTERRUPTED:
+            break  # from the keyboard, and not meant for this account alone
     if as_json:
         print_json(runs)
     else:
@@ -205,10 +211,14 @@ def _real_run(
 
 
 def _exit_code(runs: list[dict[str, Any]], wiring: Wiring, accounts: list[Account]) -> int:
+    from worker.accounts.recovery import CLIENT_REFUSED
+
     if all(run["state"] == "succeeded" for run in runs):
         return 0
     if any(wiring.store.accounts.by_id(account.id).state == "needs_consent" for account in accounts):
         return 3
+    if any(wiring.store.incidents.find_open(account.integration, CLIENT_REFUSED) for account in accounts):
+        return 78
     if all(run["state"] in {"succeeded", "retrying", "skipped"} for run in runs):
         return 75
     return 1

@@ -25,6 +25,8 @@ def new(
     """Write a new keyring file for a new database. An existing file is never overwritten.
 
     A database that exists was sealed with another key and will refuse this one: restore its keyring instead.
+
+    Example: worker keys new worker.key
     """
     from pathlib import Path
 
@@ -53,7 +55,10 @@ def new(
 
 @group.command("verify")
 def verify(context: typer.Context) -> None:
-    """Prove that the keyring opens the database."""
+    """Prove that the keyring opens the database.
+
+    Example: worker keys verify
+    """
     called = invocation(context)
     wiring = called.wiring()
     name = wiring.store.database.name
@@ -66,7 +71,10 @@ def verify(context: typer.Context) -> None:
 
 @group.command("list")
 def list_keys(context: typer.Context) -> None:
-    """List the keys, oldest first. The newest one seals."""
+    """List the keys, oldest first. The newest one seals.
+
+    Example: worker keys list
+    """
     called = invocation(context)
     keyring = called.wiring().sealer.keyring
     rows = [{"id": key.id, "seals": key is keyring.newest} for key in keyring.keys]

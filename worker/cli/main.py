@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -27,7 +29,7 @@ from worker.cli import (
     store,
 )
 from worker.cli.invocation import Invocation
-from worker.cli.output import print_error
+from worker.cli.output import print_error, tell
 from worker.errors import WorkerError
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ for module in (init, enroll, secrets, accounts, jobs, run, once, status, runs, k
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
+    _end_on_sigterm()
     line = hoist(sys.argv[1:] if arguments is None else list(arguments))
     as_json = "--json" in line[:3]
     try:
@@ -95,9 +98,28 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         # The parser's own complaints: unknown commands and options, missing arguments.
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "worker"
-        print_error(str(shown()), f"{path} --help", _USAGE, as_json=as_json)
+        complain(str(shown()), path, as_json=as_json)
         sys.exit(_USAGE)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end_on_sigterm() -> None:
+    """Let SIGTERM end us as PID 1 of a container, where the kernel drops signals that nobody handles.
+
+    The daemon and `worker once` have handlers of their own; until those stand, and for other commands, this one does.
+    """
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+
+
+def complain(message: str, path: str, *, as_json: bool) -> None:
+    """Tell what the parser found. Of a group without a command it says nothing but the group's help."""
+    if not message.startswith("Usage: "):
+        print_error(message, f"{path} --help", _USAGE, as_json=as_json)
+    elif as_json:
+        print_error("which command?", f"{path} --help", _USAGE, as_json=True)
+    else:
+        tell(message)
 
 
 def hoist(line: list[str]) -> list[str]:

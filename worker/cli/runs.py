@@ -54,7 +54,10 @@ def list_runs(
 def show(
     context: typer.Context, run_id: Annotated[str, typer.Argument(metavar="ID", help="Its id, or the beginning.")]
 ) -> None:
-    """Show one run."""
+    """Show one run.
+
+    Example: worker runs show 1a20a180cf4d
+    """
     called = invocation(context)
     facts = describe(called.wiring().store.runs.get(run_id))
     if called.as_json:

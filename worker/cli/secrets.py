@@ -56,7 +56,10 @@ def set_secret(context: typer.Context, integration: _Integration, name: _Name = 
 
 @group.command("list")
 def list_secrets(context: typer.Context) -> None:
-    """Show which credentials are stored, and since when. Values are never shown."""
+    """Show which credentials are stored, and since when. Values are never shown.
+
+    Example: worker secrets list
+    """
     from worker.clock import rfc3339
 
     called = invocation(context)
@@ -72,7 +75,10 @@ def list_secrets(context: typer.Context) -> None:
 
 @group.command("remove")
 def remove_secret(context: typer.Context, integration: _Integration, name: _Name = "client_secret") -> None:
-    """Delete a credential from the store."""
+    """Delete a credential from the store.
+
+    Example: worker secrets remove arlo client_secret
+    """
     called = invocation(context)
     if not called.wiring().store.secrets.remove(integration, name):
         raise UsageFault(f"{integration} has no credential {name} in the store", hint="worker secrets list")

@@ -31,14 +31,22 @@ def register(app: typer.Typer) -> None:
 
 
 def status(
-    context: typer.Context, watch: Annotated[bool, typer.Option("--watch", help="Look again every second.")] = False
+    context: typer.Context,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every second.")] = False,
+    alive: Annotated[bool, typer.Option("--alive", help="Only whether the daemon works; for a probe.")] = False,
 ) -> None:
     """Show accounts by state, who needs consent, incidents, jobs with their next runs, and the last runs.
 
-    Exit code 3 when an account needs consent, 1 when an incident is open, else 0.
+    Exit code 3 when an account needs consent, 1 when an incident is open, else 0. With --alive: 0 when the daemon on
+    this machine works, else 1, whatever the accounts need.
+
+    Examples: worker status; worker status --watch
     """
     called = invocation(context)
     config = called.load_config()
+    if alive:
+        _tell_alive(config, as_json=called.as_json)
+        return
     while True:
         found = _look(config)
         if called.as_json:
@@ -51,6 +59,21 @@ def status(
             break
         time.sleep(_PAUSE)
     raise typer.Exit(3 if found["accounts"].get("needs_consent") else 1 if found["incidents"] else 0)
+
+
+def _tell_alive(config: Config, *, as_json: bool) -> None:
+    from worker.engines.heartbeat import STOPPED, last_beat
+
+    last = last_beat(config.worker.state_dir)
+    age = None if last is None else max(time.time() - last, 0.0)
+    working = age is not None and age < STOPPED
+    if as_json:
+        print_json({"alive": working, "last_beat": rfc3339(last)})
+    else:
+        found = "it does not run" if age is None else f"last sign of life {span(age)} ago"
+        say(f"the daemon {'works' if working else 'does not work'}: {found}")
+    if not working:
+        raise typer.Exit(1)
 
 
 def _look(config: Config) -> dict[str, Any]:

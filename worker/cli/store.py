@@ -17,7 +17,10 @@ def register(app: typer.Typer) -> None:
 
 @group.command("migrate")
 def migrate(context: typer.Context) -> None:
-    """Bring the schema up to date (every start does the same)."""
+    """Bring the schema up to date (every start does the same).
+
+    Example: worker store migrate
+    """
     from worker.store.migrate import HEAD
 
     called = invocation(context)
@@ -30,7 +33,10 @@ def migrate(context: typer.Context) -> None:
 
 @group.command("check")
 def check(context: typer.Context) -> None:
-    """Check the database's integrity, its key, and that every sealed value opens."""
+    """Check the database's integrity, its key, and that every sealed value opens.
+
+    Example: worker store check
+    """
     from worker.errors import NeedsConsent, StoreUnusable, TamperedSecret
 
     called = invocation(context)

@@ -128,11 +128,16 @@ def create_keyring_file(path: Path, keys: Sequence[Key]) -> None:
         raise KeyUnusable(f"{path} exists already; a keyring is never overwritten") from None
     except OSError as error:
         raise KeyUnusable(f"{path} cannot be written: {error.strerror}") from None
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(render_keyring(keys))
-        file.flush()
-        os.fsync(file.fileno())
-    sync_directory(path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(render_keyring(keys))
+            file.flush()
+            os.fsync(file.fileno())
+        sync_directory(path.parent)
+    except OSError as error:
+        # Half a keyring is none, and would stand in the way of the next try.
+        path.unlink(missing_ok=True)
+        raise KeyUnusable(f"{path} cannot be written: {error.strerror}") from None
 
 
 def sync_directory(path: Path) -> None:

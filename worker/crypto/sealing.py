@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _VERSION = 1
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
+#: A secret may hold anything that a string can, lone surrogates included; sealing it must not fail.
+_LONE = "surrogatepass"
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Sealer:
         return (
             header
             + nonce
-            + self._cipher(key_id).encrypt(nonce, secret.reveal().encode(), binding.associated_data(key_id))
+            + self._cipher(key_id).encrypt(nonce, secret.reveal().encode(errors=_LONE), binding.associated_data(key_id))
         )
 
     def open(self, sealed: bytes, binding: Binding) -> Secret:
@@ -85,7 +87,7 @@ class Sealer:
                 hint="restore the database from a backup, or enrol the account again",
                 evidence={"place": str(binding), "key": key_id},
             ) from None
-        secret = Secret(plain.decode())
+        secret = Secret(plain.decode(errors=_LONE))
         self._learn(secret)
         return secret
 

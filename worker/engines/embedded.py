@@ -13,18 +13,22 @@ import threading
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from worker.engines.plan import make_plan, reconcile
 from worker.engines.pool import Pool
-from worker.engines.timetable import Timetable
-from worker.errors import Busy, WorkerError
+from worker.engines.recovery import abandon, recover
+from worker.engines.watch import Watch
+from worker.errors import WorkerError
 from worker.states import RunState
-from worker.store.store import account_lock, run_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from worker.clock import Clock
+    from worker.engines.plan import Plan, Planned
+    from worker.engines.recovery import Key
     from worker.runner.assignment import Assignment
     from worker.runner.runner import Runner
     from worker.store.records import Due
@@ -35,14 +39,12 @@ log = logging.getLogger(__name__)
 #: Seconds between two looks at the schedule at most.
 LONGEST_WAIT = 30.0
 _SHORTEST_WAIT = 0.05
-#: Seconds for which a row that somebody else holds is left alone.
+#: Seconds for which a row that cannot be started, though it is due, is left alone.
 _COOL_OFF = 1.0
 #: Seconds between two sweeps of history and abandoned runs.
 _SWEEP = 600.0
 #: Seconds to wait after the store failed, doubled up to LONGEST_WAIT.
 _FIRST_PAUSE = 1.0
-#: Without `catch_up`, a firing this many seconds late counts as missed.
-_LATE = 60.0
 
 
 @dataclass(frozen=True)
@@ -70,37 +72,42 @@ class EmbeddedEngine:
         self._clock = clock
         self._settings = settings
         self._pool = Pool(settings.concurrency)
+        self._watch = Watch(clock)
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._lock = threading.Lock()
-        #: Rows in the pool's hands, and rows to leave alone until a moment (monotonic).
-        self._in_flight: set[tuple[str, int]] = set()
         self._idle = threading.Condition(self._lock)
-        self._cooling: dict[tuple[str, int], float] = {}
-        self._swept_at = float("-inf")
+        #: Rows in the pool's hands, and rows to leave alone until a moment (monotonic).
+        self._in_flight: set[Key] = set()
+        self._cooling: dict[Key, float] = {}
+        self._plan: Plan = {}
+        #: Whether the rows may be out of line with accounts and jobs, and their times with schedules and clock.
+        self._stale = self._realign = True
+        self._counted_at = self._swept_at = float("-inf")
+        self._census: object = None
+        #: What kept a run from being made or recorded, until it is dealt with; and how long such a row is left alone.
+        self._fault: BaseException | None = None
+        self._fault_pause = _FIRST_PAUSE
         self._thread: threading.Thread | None = None
         self._scheduler: Any = None
-        self._stale = True
         #: How many attempts have ended in which state since the start.
         self.ended: Counter[RunState] = Counter()
         self.use(assignments)
 
     def use(self, assignments: Mapping[str, Assignment]) -> None:
         """Work for these jobs from now on (at the start, and after the configuration was read anew)."""
-        with self._lock:
-            self._assignments = dict(assignments)
-            self._timetables = {name: Timetable(job.config) for name, job in assignments.items()}
-            self._stale = True
+        self._plan = make_plan(assignments)
+        self._realign = self._stale = True
         self._wake.set()
 
     @property
     def assignments(self) -> Mapping[str, Assignment]:
         """The jobs worked for now."""
-        return self._assignments
+        return {name: planned.assignment for name, planned in self._plan.items()}
 
     def ring(self) -> None:
-        """Something in the store has changed: look now."""
-        self._stale = True
+        """Something in the store has changed: look now, and whether accounts have come or gone."""
+        self._counted_at = float("-inf")
         self._wake.set()
 
     def start(self) -> None:
@@ -109,6 +116,7 @@ class EmbeddedEngine:
         from apscheduler.schedulers.background import BackgroundScheduler  # noqa: PLC0415 - likewise
 
         self.recover()
+        self._watch.begin()
         # Its one job only sets an event, so it may run in the scheduler's own thread.
         self._scheduler = BackgroundScheduler(
             timezone=UTC, executors={"default": DebugExecutor()}, job_defaults={"misfire_grace_time": None}
@@ -137,158 +145,154 @@ class EmbeddedEngine:
         with self._lock:
             return len(self._in_flight)
 
-    def run_due(self, only: str | None = None) -> None:
-        """Run everything that is due now (of one job), once, and wait for it. For `worker once`."""
+    def run_due(self, only: str | None = None, *, told_to_stop: Callable[[], bool] = lambda: False) -> None:
+        """Run everything that is due now (of one job), once, and wait for it. For `worker once`.
+
+        Once `told_to_stop` says so it starts nothing more and returns; what is under way is then the caller's to drain.
+        Raises what kept a run from being made or recorded, when the others have ended.
+        """
         self.recover()
         started = self._clock.now()
-        while not self._stopping.is_set():
+        while not told_to_stop():
             self._wake.clear()
-            self.dispatch(only)
-            with self._lock:
-                busy = bool(self._in_flight or self._cooling)
-            if not busy and not self._left(only, started):
-                return
+            if self._fault is None:
+                self.dispatch(only)
+            if not self.running:
+                if self._fault is not None:
+                    raise self._fault
+                # A row that somebody else holds is left for a moment, and then looked at again.
+                if not self._store.schedule.due(started, 1, only):
+                    return
             self._wake.wait(_COOL_OFF)
-
-    def _left(self, only: str | None, moment: float) -> bool:
-        rows = self._store.schedule.due(moment, 1000)
-        return any(only is None or row.job == only for row in rows)
 
     def recover(self) -> None:
         """Runs and refreshes whose process is gone: mark them, so that they start again first."""
-        now = self._clock.now()
-        for due in self._store.schedule.running():
-            if (due.job, due.account.id) in self._in_flight:
-                continue
-            try:
-                with self._store.locks.hold(run_lock(due.job, due.account.id), patience=0):
-                    gone = self._store.runs.interrupt(due, "the process that ran it is gone", now)
-            except Busy:
-                continue
-            if gone:
-                log.warning(
-                    "run was interrupted; it starts again first",
-                    extra={"job": due.job, "integration": due.account.integration, "account": due.account.name},
-                )
-        self._recover_refreshes(now)
-
-    def _recover_refreshes(self, now: float) -> None:
-        gone: set[int] = set()
-        for account_id in self._store.grants.open_intents():
-            try:
-                with self._store.locks.hold(account_lock(account_id), patience=0):
-                    gone.add(account_id)
-            except Busy:
-                continue
-        count = self._store.grants.interrupted(now, frozenset(gone)) if gone else 0
-        if count:
-            log.warning(
-                "refreshes were interrupted; the next use of these accounts settles them", extra={"count": count}
-            )
+        with self._lock:
+            ours = set(self._in_flight)
+        recover(self._store, self._clock.now(), ours)
 
     def abandon(self) -> int:
         """The process ends now: mark the runs that are still under way; answers how many. Their results are refused."""
         with self._lock:
             left = set(self._in_flight)
-        rows = [due for due in self._store.schedule.running() if (due.job, due.account.id) in left]
-        reason = "the process shut down before the run had ended"
-        return sum(self._store.runs.interrupt(due, reason, self._clock.now()) for due in rows)
-
-    def reconcile(self) -> None:
-        """Bring the schedule's rows in line with the configured jobs and the enrolled accounts."""
-        now = self._clock.now()
-        self._stale = False
-        for name, assignment in self._assignments.items():
-            timetable = self._timetables[name]
-            if not timetable.scheduled:
-                continue
-            first: dict[int, float] = {}
-            latest: dict[int, float] = {}
-            known = self._store.schedule.known(name)
-            for account in self._store.accounts.list(assignment.config.integration):
-                if not assignment.covers(account.integration, account.name):
-                    continue
-                due = timetable.first(account.label, now) if account.id not in known else now
-                following = timetable.after(account.label, now)
-                if due is not None and following is not None:
-                    first[account.id], latest[account.id] = due, following
-            self._store.schedule.ensure(name, first)
-            self._store.schedule.clamp(name, latest)
-        self._store.schedule.retire([name for name in self._assignments if self._timetables[name].scheduled])
+        return abandon(self._store, self._clock.now(), left)
 
     def dispatch(self, only: str | None = None) -> int:
         """Hand what is due to the pool, as far as there is room; answers how many rows were dealt with."""
-        now = self._clock.now()
-        if self._stale:
-            self.reconcile()
+        now = self._look()
+        plan = self._plan
         with self._lock:
+            held = self._in_flight | self._still_cooling()
             room = self._settings.concurrency - len(self._in_flight)
-            limit = room + len(self._in_flight) + len(self._cooling)
         if room <= 0:
             return 0
         handled = 0
-        for due in self._store.schedule.due(now, limit):
+        for due in self._store.schedule.due(now, room + len(held), only):
             key = (due.job, due.account.id)
-            if (only is not None and due.job != only) or not self._may_start(key):
+            if key in held:
+                continue
+            planned = plan.get(due.job)
+            if planned is None:
+                self._stale = True  # a job of another configuration was run by hand: off the schedule with it
                 continue
             if self._stopping.is_set() or room <= 0:
                 break
             handled += 1
-            if not self._skipped(due, now):
+            if not self._skipped(planned, due, now):
                 room -= 1
-                with self._lock:
-                    self._in_flight.add(key)
-                self._pool.submit(lambda due=due: self._execute(due))  # type: ignore[misc]
+                self._submit(key, planned, due)
         return handled
 
-    def _may_start(self, key: tuple[str, int]) -> bool:
-        with self._lock:
-            until = self._cooling.get(key)
-            if until is not None and self._clock.monotonic() >= until:
-                del self._cooling[key]
-                until = None
-            return key not in self._in_flight and until is None and key[0] in self._assignments
+    def _look(self) -> float:
+        """Bring the rows in line where something may have changed; answers the time of this look."""
+        now, set_back = self._watch.look()
+        if set_back:
+            log.warning("the clock was set back; due times are computed anew")
+            self._realign = self._stale = True
+        if self._clock.monotonic() - self._counted_at >= LONGEST_WAIT:
+            # An account that was enrolled without a ring, from another machine say, is found all the same.
+            self._counted_at = self._clock.monotonic()
+            census = self._store.accounts.census()
+            self._stale = self._stale or census != self._census
+            self._census = census
+        if self._stale:
+            realign, self._stale, self._realign = self._realign, False, False
+            try:
+                reconcile(self._store, self._plan, now, realign=realign)
+            except BaseException:
+                self._stale, self._realign = True, self._realign or realign
+                raise
+        return now
 
-    def _skipped(self, due: Due, now: float) -> bool:
+    def _still_cooling(self) -> set[Key]:
+        moment = self._clock.monotonic()
+        self._cooling = {key: until for key, until in self._cooling.items() if until > moment}
+        return set(self._cooling)
+
+    def _submit(self, key: Key, planned: Planned, due: Due) -> None:
+        with self._lock:
+            self._in_flight.add(key)
+        try:
+            self._pool.submit(partial(self._execute, key, planned, due))
+        except RuntimeError:  # the machine gives us no thread
+            with self._lock:
+                self._in_flight.discard(key)
+            raise
+
+    def _skipped(self, planned: Planned, due: Due, now: float) -> bool:
         reason = self._runner.skip_reason(due)
-        job = self._assignments[due.job].config
-        late = due.next_due is not None and now - due.next_due > _LATE
-        if not reason and late and not job.catch_up and due.trigger == "schedule":
+        job = planned.assignment.config
+        # A row's first firing is "at once" for an interval, which is never too late; a cron line names a time.
+        timed = due.trigger == "schedule" or (due.trigger == "first" and job.cron is not None)
+        if not reason and timed and not job.catch_up and due.next_due is not None and self._watch.missed(due.next_due):
             reason = "missed while nothing ran; catch_up is off"
         if not reason:
             return False
-        self.ended[RunState.SKIPPED] += 1
-        self._runner.skip(due, reason, self._timetables[due.job].after(due.account.label, now))
+        self._runner.skip(due, reason, planned.timetable.after(due.account.label, now))
+        with self._lock:
+            self.ended[RunState.SKIPPED] += 1
         return True
 
-    def _execute(self, due: Due) -> None:
-        key = (due.job, due.account.id)
+    def _execute(self, key: Key, planned: Planned, due: Due) -> None:
         state: RunState | None = None
+        fault: BaseException | None = None
         try:
-            timetable = self._timetables[due.job]
-            assignment = self._assignments[due.job]
-            state = self._runner.run(assignment, due, lambda now: timetable.after(due.account.label, now))
+            next_due = partial(planned.timetable.after, due.account.label)
+            state = self._runner.run(planned.assignment, due, next_due)
+        except BaseException as error:
+            state, fault = RunState.FAILED, error
+            log.error(
+                "run could not be made or recorded",
+                extra={"job": due.job, "account": due.account.label, "error": str(error)},
+                exc_info=None if isinstance(error, WorkerError) else error,
+            )
+        self._ended(key, state, fault)
+
+    def _ended(self, key: Key, state: RunState | None, fault: BaseException | None) -> None:
+        with self._idle:
+            self._in_flight.discard(key)
+            if state is None:  # somebody else has it
+                self._cooling[key] = self._clock.monotonic() + _COOL_OFF
+            elif fault is not None:
+                self._fault = fault
+                self._cooling[key] = self._clock.monotonic() + self._fault_pause
+                self._fault_pause = min(self._fault_pause * 2, LONGEST_WAIT)
+            else:
+                self._fault_pause = _FIRST_PAUSE
             if state is not None:
                 self.ended[state] += 1
-        except WorkerError as error:
-            self.ended[RunState.FAILED] += 1
-            log.error("run could not be recorded", extra={"job": due.job, "error": error.message, "hint": error.hint})
-        finally:
-            with self._idle:
-                self._in_flight.discard(key)
-                if state is None:
-                    self._cooling[key] = self._clock.monotonic() + _COOL_OFF
-                self._idle.notify_all()
-            self._wake.set()
+            self._idle.notify_all()
+        self._wake.set()
 
     def _dispatch_forever(self) -> None:
         pause = _FIRST_PAUSE
         while not self._stopping.is_set():
             self._wake.clear()
             try:
-                self.dispatch()
                 self._sweep()
-                self._arm()
+                looked_at = self._clock.now()
+                handled = self.dispatch()
+                self._arm(looked_at, handled)
                 pause = _FIRST_PAUSE
             except Exception as error:  # the dispatcher outlives a full disk and a lost server
                 hint = error.hint if isinstance(error, WorkerError) else ""
@@ -303,23 +307,29 @@ class EmbeddedEngine:
                 continue
             self._wake.wait(LONGEST_WAIT)
 
-    def _arm(self) -> None:
+    def _arm(self, looked_at: float, handled: int) -> None:
         """Have the scheduler wake us at the earliest due time."""
         now = self._clock.now()
         earliest = self._store.schedule.earliest()
-        with self._lock:
-            full = len(self._in_flight) >= self._settings.concurrency
         at = now + LONGEST_WAIT
-        if earliest is not None and not full:
+        if earliest is not None and self.running < self._settings.concurrency:
             at = min(at, earliest)
-        # A row that is due but in somebody's hands would have us spin; its end wakes us anyway.
-        at = max(at, now + _SHORTEST_WAIT)
+            # What was due and could not be started is in somebody's hands: looking at once would have us spin.
+            at = max(at, now + (_COOL_OFF if earliest <= looked_at and not handled else _SHORTEST_WAIT))
         self._scheduler.add_job(
             self._wake.set, "date", run_date=datetime.fromtimestamp(at, UTC), id="ring", replace_existing=True
         )
 
     def _sweep(self) -> None:
         monotonic = self._clock.monotonic()
+        fault, self._fault = self._fault, None
+        if fault is not None:
+            # A run whose end could not be written still counts as running, and nobody runs it.
+            try:
+                self.recover()
+            except BaseException:
+                self._fault = fault
+                raise
         if monotonic - self._swept_at < _SWEEP:
             return
         if self._swept_at != float("-inf"):

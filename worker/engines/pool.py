@@ -37,7 +37,10 @@ class Pool:
             return self._busy
 
     def submit(self, call: Callable[[], None]) -> None:
-        """Run `call` on a thread of the pool. It must not raise; what it raises ends up in the thread's hook."""
+        """Run `call` on a thread of the pool. It must not raise; what it raises ends up in the thread's hook.
+
+        Raises RuntimeError when there is no thread and the machine gives us none.
+        """
         with self._lock:
             self._busy += 1
             needed = self._threads < min(self.size, self._busy)
@@ -45,8 +48,18 @@ class Pool:
                 self._threads += 1
                 name = f"run-{self._threads}"
         if needed:
-            threading.Thread(target=self._work, name=name, daemon=True).start()
+            self._start_thread(name)
         self._queue.put(call)
+
+    def _start_thread(self, name: str) -> None:
+        try:
+            threading.Thread(target=self._work, name=name, daemon=True).start()
+        except RuntimeError:  # the machine's limit of threads: those we have go on, and without any we cannot
+            with self._lock:
+                self._threads -= 1
+                if self._threads == 0:
+                    self._busy -= 1
+                    raise
 
     def _work(self) -> None:
         while True:

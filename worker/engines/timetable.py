@@ -56,21 +56,21 @@ class Timetable:
         """The first firing after a moment; None when the job has no schedule or the cron line never comes again."""
         own = phase(self._job.name, account)
         if self._job.every is not None:
-            shift = own * self._job.every
-            return (math.floor((now - shift) / self._job.every) + 1) * self._job.every + shift
+            return _next_in_steps(self._job.every, own * self._job.every, now)
         if self._cron is None:
             return None
         shift = own * self._job.jitter
-        return self._next_by_cron(now - shift, shift)
+        return self._next_by_cron(now, shift)
 
-    def _next_by_cron(self, after: float, shift: float) -> float | None:
+    def _next_by_cron(self, now: float, shift: float) -> float | None:
+        after = now - shift
         moment = datetime.fromtimestamp(after, UTC).astimezone(self._zone)
         for _ in range(_MOST_STEPS):
             # APScheduler answers a time equal to the one it is asked for; ours is strictly after.
             found: datetime | None = self._cron.get_next_fire_time(moment, moment)
             if found is None:
                 return None
-            if found.timestamp() > after and not (self._fixed_hour and self._repeated(found)):
+            if found.timestamp() + shift > now and not (self._fixed_hour and self._repeated(found)):
                 return found.timestamp() + shift
             moment = datetime.fromtimestamp(math.floor(max(found.timestamp(), after)) + 1, UTC).astimezone(self._zone)
         return None
@@ -78,3 +78,13 @@ class Timetable:
     def _repeated(self, moment: datetime) -> bool:
         """Whether this is the second pass of a wall time that comes twice (PEP 495)."""
         return moment.astimezone(self._zone).fold == 1
+
+
+def _next_in_steps(step: float, shift: float, now: float) -> float:
+    """The first of the moments `n * step + shift` after `now`. The loops mend what rounding does to the division."""
+    count = math.floor((now - shift) / step)
+    while count * step + shift > now:
+        count -= 1
+    while count * step + shift <= now:
+        count += 1
+    return count * step + shift

@@ -39,7 +39,7 @@ class RejectionRule:
     """One way in which an API rejects a token without saying so in a standard form. All parts given must match."""
 
     status: int
-    #: Text within a WWW-Authenticate value, in any case; "" matches always.
+    #: Text within a header line (`name: value`), in any case; "" matches always.
     header: str = ""
     #: Text within the body, in any case; "" matches always.
     body: str = ""
@@ -94,11 +94,13 @@ def read_rejection(
     body: bytes,
     *,
     rules: RejectionRules = _NO_RULES,
+    headers: Iterable[str] = (),
 ) -> Rejection | None:
     """What an API's answer says about the token; None when it is not about the token.
 
     `www_authenticate` are the field values of the answer. Challenges of every scheme count: some providers answer a
-    bearer request with a Basic challenge that carries the reason. Never raises.
+    bearer request with a Basic challenge that carries the reason. `headers` are the answer's lines (`name: value`),
+    for the rules alone. Never raises.
     """
     values = [www_authenticate] if isinstance(www_authenticate, str) else list(www_authenticate)
     if status in {_UNAUTHORIZED, _FORBIDDEN}:
@@ -110,7 +112,8 @@ def read_rejection(
         if status == _UNAUTHORIZED and not any(reason.in_header and reason.code for reason in reasons):
             description = next((reason.description for reason in reasons if reason.description), "")
             return Rejection("token_rejected", description=safe_text(description))
-    rule = next((rule for rule in rules.rejected_when if _matches(rule, status, values, body)), None)
+    lines = [*values, *headers]
+    rule = next((rule for rule in rules.rejected_when if _matches(rule, status, lines, body)), None)
     return Rejection("token_rejected", "rule", safe_text(rule.header or rule.body)) if rule else None
 
 

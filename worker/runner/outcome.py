@@ -2,7 +2,7 @@
 
 nothing raised                      succeeded
 DeadlineExceeded                    timed_out; the next firing starts from the last checkpoint
-Interrupted                         interrupted; starts again first thing
+Interrupted, FenceLost              interrupted; starts again first thing
 NeedsConsent, Misconfigured         failed; made up for as soon as a human has acted
 TryAgainLater, network, 429, 5xx    retrying, after the time the other side asked for at least; then failed
 anything else                       failed: a fault in the job or an answer nobody expected
@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING
 import requests
 
 from worker.accounts.backoff import wait_after
-from worker.errors import DeadlineExceeded, Interrupted, Misconfigured, NeedsConsent, TryAgainLater, WorkerError
+from worker.errors import (
+    DeadlineExceeded,
+    FenceLost,
+    Interrupted,
+    Misconfigured,
+    NeedsConsent,
+    TryAgainLater,
+    WorkerError,
+)
 from worker.jobs.answers import retry_after
 from worker.states import RunState
 from worker.store.runs import RunEnd
@@ -28,23 +36,29 @@ if TYPE_CHECKING:
 FIRST_RETRY = 5.0
 _TRANSIENT_STATUSES = frozenset({408, 425, 429})
 _SERVER_ERROR = 500
+_NETWORK = requests.ConnectionError | requests.Timeout | requests.exceptions.ChunkedEncodingError
 #: Characters of an error that the history keeps.
 _LONGEST_ERROR = 1000
 
 
 def wait_before_retry(error: BaseException, attempt: int, now: float, chance: float) -> float | None:
     """Seconds until the next attempt makes sense; None when a pause mends nothing."""
-    asked: float | None = None
-    if isinstance(error, TryAgainLater):
-        asked = error.after
-    elif isinstance(error, requests.HTTPError) and error.response is not None:
+    if isinstance(error, requests.HTTPError) and error.response is not None:
         status = error.response.status_code
         if status not in _TRANSIENT_STATUSES and status < _SERVER_ERROR:
             return None
-        asked = retry_after(error.response, now)
-    elif not isinstance(error, requests.ConnectionError | requests.Timeout | requests.exceptions.ChunkedEncodingError):
+    elif not isinstance(error, TryAgainLater | _NETWORK):
         return None
-    return wait_after(attempt, asked, chance, first=FIRST_RETRY)
+    return wait_after(attempt, asked_for(error, now), chance, first=FIRST_RETRY)
+
+
+def asked_for(error: BaseException, now: float) -> float | None:
+    """Seconds for which the other side does not want to hear of us; None when it did not say."""
+    if isinstance(error, TryAgainLater):
+        return error.after
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return retry_after(error.response, now)
+    return None
 
 
 def state_of(error: BaseException | None) -> RunState:
@@ -53,21 +67,32 @@ def state_of(error: BaseException | None) -> RunState:
         return RunState.SUCCEEDED
     if isinstance(error, DeadlineExceeded):
         return RunState.TIMED_OUT
-    return RunState.INTERRUPTED if isinstance(error, Interrupted) else RunState.FAILED
+    return RunState.INTERRUPTED if isinstance(error, Interrupted | FenceLost) else RunState.FAILED
 
 
 def end_of(error: BaseException | None, counts: RunCounts, *, retry_at: float | None, now: float, text: str) -> RunEnd:
     """The end of an attempt, as the store records it. `text` is the scrubbed error."""
     if retry_at is not None:
         return RunEnd(RunState.RETRYING, counts, text, next_due=retry_at)
-    state = state_of(error)
+    newer = error.evidence.get("newer") if isinstance(error, FenceLost) else None
     return RunEnd(
-        state,
+        state_of(error),
         counts,
         text or None,
-        next_due=now if state is RunState.INTERRUPTED else None,
+        next_due=_not_before(error, now),
         missed=isinstance(error, NeedsConsent | Misconfigured),
+        newer_fence=newer if isinstance(newer, int) else 0,
     )
+
+
+def _not_before(error: BaseException | None, now: float) -> float | None:
+    """When the next run may start at the earliest; None leaves it to the schedule."""
+    if isinstance(error, Interrupted):
+        return now + error.after
+    if isinstance(error, FenceLost):
+        return now
+    asked = None if error is None else asked_for(error, now)
+    return None if asked is None else now + asked
 
 
 def error_text(error: BaseException | None, scrubber: Scrubber) -> str:

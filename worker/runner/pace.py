@@ -70,8 +70,10 @@ class RunPace:
         wait = retry_after(response, self._clock.now())
         if wait is None or wait > LONGEST_WAIT or (self.left is not None and wait >= self.left):
             return False
+        until = self._clock.monotonic() + wait
         if self._stopping.draining.wait(wait):
-            raise Interrupted(f"the process shut down while waiting {wait:.0f} s as the API had asked")
+            left = max(until - self._clock.monotonic(), 0.0)
+            raise Interrupted(f"the process shut down while waiting {wait:.0f} s as the API had asked", after=left)
         return True
 
     def check(self) -> None:
@@ -79,7 +81,11 @@ class RunPace:
         if self._stopping.aborting.is_set():
             raise Interrupted
         if self._ends_at is not None and self._clock.monotonic() >= self._ends_at:
-            raise DeadlineExceeded(
-                f"the run took longer than its timeout of {self._timeout:.0f} s",
-                hint="a longer timeout in the job's config, or smaller steps with ctx.checkpoint",
-            )
+            raise self.overdue()
+
+    def overdue(self) -> DeadlineExceeded:
+        """What a run ends with whose time is up."""
+        return DeadlineExceeded(
+            f"the run took longer than its timeout of {self._timeout:.0f} s",
+            hint="a longer timeout in the job's config, or smaller steps with ctx.checkpoint",
+        )

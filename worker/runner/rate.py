@@ -14,15 +14,15 @@ class RateLimiter:
     """At most so many requests in any window. Threads share it."""
 
     def __init__(self, limit: RateLimit) -> None:
-        self._limit = limit
+        self.limit = limit
         self._limiters: dict[str, Limiter] = {}
 
     def acquire(self, account: str, patience: float) -> bool:
         """Wait up to `patience` seconds for leave to send one request; answers whether it was given."""
-        key = account if self._limit.per == "account" else ""
+        key = account if self.limit.per == "account" else ""
         # setdefault: two threads may make one at the same time, and only one of the two is kept.
         limiter = self._limiters.get(key) or self._limiters.setdefault(key, self._new())
         return bool(limiter.try_acquire("request", blocking=True, timeout=patience))
 
     def _new(self) -> Limiter:
-        return Limiter(Rate(self._limit.count, int(self._limit.seconds * Duration.SECOND)))
+        return Limiter(Rate(self.limit.count, int(self.limit.seconds * Duration.SECOND)))

@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import logging
 import random
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import requests
+
 from worker.accounts.access import TokenSource
 from worker.accounts.session import AccountSession, SessionSettings
-from worker.errors import Busy, FenceLost, ScopeMissing, WorkerError
+from worker.errors import Busy, FenceLost, Interrupted, ScopeMissing, StoreUnusable, WorkerError
 from worker.events import AccountMoved, RunFinished
 from worker.jobs.addresses import origin
 from worker.jobs.buffer import Buffer, LimitReached
@@ -43,9 +45,13 @@ if TYPE_CHECKING:
     from worker.redact import Scrubber
     from worker.runner.assignment import Assignment
     from worker.store.records import Account, Claim, Due
+    from worker.store.runs import RunEnd
     from worker.store.store import Store
 
 log = logging.getLogger(__name__)
+
+#: Seconds between the tries to record how a run ended.
+_RECORD_PAUSES = (0.2, 1.0, 5.0, 15.0)
 
 
 @dataclass(frozen=True)
@@ -117,18 +123,25 @@ class Runner:
 
         `next_due` computes the job's next firing after a moment.
         """
-        store, clock = self._services.store, self._services.clock
-        lock = run_lock(due.job, due.account.id)
-        try:
-            with store.locks.hold(lock, patience=0):
-                now = clock.now()
-                claim = store.schedule.claim(due, now, next_due(now), process_note(), trigger or due.trigger)
-                return None if claim is None else self._run_claimed(assignment, claim, limit)
-        except Busy as error:
-            if error.evidence.get("lock") != lock:
-                raise  # the store itself was busy: the run could not be recorded
-            log.debug("run is somebody else's", extra={"job": due.job, "reason": error.message})
+        with ExitStack() as held:
+            try:
+                held.enter_context(self._services.store.locks.hold(run_lock(due.job, due.account.id), patience=0))
+            except Busy as error:
+                log.debug("run is somebody else's", extra={"job": due.job, "reason": error.message})
+                return None
+            claim = self._claim(due, next_due, trigger)
+            return None if claim is None else self._run_claimed(assignment, claim, limit)
+
+    def _claim(self, due: Due, next_due: Callable[[float], float | None], trigger: str) -> Claim | None:
+        """Take the firing. We hold the run's lock: if the record says that one is under way, its process is gone."""
+        schedule, now = self._services.store.schedule, self._services.clock.now()
+        claim = schedule.claim(due, now, next_due(now), process_note(), trigger or due.trigger)
+        if claim is not None or not self._services.store.runs.interrupt(due, "the process that ran it is gone", now):
+            return claim
+        again = schedule.entry(due.job, due.account.id)
+        if again is None:
             return None
+        return schedule.claim(again, now, next_due(now), process_note(), trigger or again.trigger)
 
     def _run_claimed(self, assignment: Assignment, claim: Claim, limit: int | None) -> RunState:
         account = claim.account
@@ -138,7 +151,10 @@ class Runner:
             work = Work(account, claim.run_id, claim.fence, assignment.sink, limit)
             attempted = self.attempt(assignment, work)
             if isinstance(attempted.error, ScopeMissing):
-                self._park(assignment, claim, attempted.error)
+                try:
+                    self._park(assignment, claim, attempted.error)
+                except WorkerError as error:  # the next run meets the same answer and parks it then
+                    log.error("job could not be parked", extra={"error": error.message, "hint": error.hint})
             return self._record(assignment, claim, attempted, self._services.clock.monotonic() - started)
 
     def attempt(self, assignment: Assignment, work: Work) -> Attempted:
@@ -153,8 +169,13 @@ class Runner:
                 sink_session = work.sink.open(stream, work.fence)
                 with closing(sink_session), Buffer(sink_session, limit=work.limit) as buffer:
                     self._call(assignment, work, stream, (session, buffer, pace))
-        except Exception as caught:  # noqa: BLE001 - a job may raise anything; the record says what
+        except KeyboardInterrupt:
+            error = Interrupted("stopped from the keyboard")
+        except BaseException as caught:  # noqa: BLE001 - a job may raise anything, SystemExit too; the record says what
             error = caught
+        if isinstance(error, requests.ConnectionError | requests.Timeout) and pace.left == 0.0:
+            # The request was cut short because the run's own time was up, not because the API is slow.
+            error = pace.overdue()
         return Attempted(
             error,
             RunCounts(
@@ -241,17 +262,25 @@ class Runner:
             wait = wait_before_retry(error, claim.attempt, now, random.random())  # noqa: S311 - no secret
         text = error_text(error, services.scrubber)
         end = end_of(error, attempted.counts, retry_at=None if wait is None else now + wait, now=now, text=text)
-        if isinstance(error, FenceLost):
-            log.warning("run lost its place to a newer one; its results were refused")
-            return RunState.INTERRUPTED
         try:
-            services.store.runs.finish(claim, end, now)
-        except FenceLost:
-            log.warning("run lost its place to a newer one; its end is not recorded")
+            state = self._finish(claim, end, now)
+        except FenceLost as lost:
+            log.warning("run lost its place to a newer one; its end is not recorded", extra={"reason": lost.message})
             return RunState.INTERRUPTED
-        self._log_end(end.state, attempted, text, wait)
-        self._publish(claim.run_id, claim.job, claim.account, attempted, (end.state, text or None, seconds))
-        return end.state
+        self._log_end(state, attempted, text, wait if state is RunState.RETRYING else None)
+        self._publish(claim.run_id, claim.job, claim.account, attempted, (state, text or None, seconds))
+        return state
+
+    def _finish(self, claim: Claim, end: RunEnd, now: float) -> RunState:
+        """Record the end, and keep at it for a while: a run that nobody ends is made again."""
+        for pause in _RECORD_PAUSES:
+            try:
+                return self._services.store.runs.finish(claim, end, now)
+            except (StoreUnusable, Busy) as error:
+                log.warning("the run's end cannot be recorded yet", extra={"error": error.message, "retry_in": pause})
+                if self._services.stopping.aborting.wait(pause):
+                    break
+        return self._services.store.runs.finish(claim, end, now)
 
     def _log_end(self, state: RunState, attempted: Attempted, text: str, wait: float | None) -> None:
         counts = attempted.counts

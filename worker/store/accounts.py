@@ -5,13 +5,15 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlmodel import col
 
 from worker.errors import UsageFault, WorkerError
 from worker.states import ACCOUNT_MOVES, AccountState
+from worker.store.catch_up import wake_account
+from worker.store.database import LOCKED, storable
 from worker.store.records import Account, Finding
-from worker.store.tables import AccountRow
+from worker.store.tables import AccountRow, TimelineRow
 from worker.store.timeline import note
 
 if TYPE_CHECKING:
@@ -57,10 +59,17 @@ class Accounts:
         with self._database.read() as session:
             return [to_account(row) for row in session.scalars(query)]
 
+    def census(self) -> tuple[int, float]:
+        """How many there are and when the newest was made: differs when accounts have come or gone."""
+        query = select(func.count(), func.coalesce(func.max(col(AccountRow.created_at)), 0.0)).select_from(AccountRow)
+        with self._database.read() as session:
+            count, newest = session.execute(query).one()
+            return int(count), float(newest)
+
     def pause(self, account: Account, now: float, reason: str) -> Account:
         """Set aside by the operator; nothing runs until `resume`."""
         with self._database.write() as session:
-            row = session.get_one(AccountRow, account.id)
+            row = session.get_one(AccountRow, account.id, with_for_update=LOCKED)
             if row.state == AccountState.PAUSED:
                 return to_account(row)
             before = row.state
@@ -69,21 +78,25 @@ class Accounts:
             return to_account(row)
 
     def resume(self, account: Account, now: float) -> Account:
-        """Back to where it stood before the pause."""
+        """Back to where it stood before the pause; what was missed meanwhile becomes due at once."""
         with self._database.write() as session:
-            row = session.get_one(AccountRow, account.id)
+            row = session.get_one(AccountRow, account.id, with_for_update=LOCKED)
             if row.state != AccountState.PAUSED:
                 raise UsageFault(f"{account.label} is not paused; it is {row.state}")
             target = AccountState(row.state_before_pause or AccountState.ACTIVE)
-            reason = "needed consent before it was paused" if target is AccountState.NEEDS_CONSENT else ""
-            move(session, row, target, Finding("resumed", reason), now)
+            finding = Finding("resumed", "")
+            if target is AccountState.NEEDS_CONSENT:
+                finding = _last_flag(session, row) or Finding("resumed", "needed consent before it was paused")
+            move(session, row, target, finding, now)
             row.state_before_pause = None
+            if to_account(row).usable:
+                wake_account(session, account.id, now)
             return to_account(row)
 
     def flag_scope(self, account: Account, finding: Finding, now: float) -> Account:
         """The grant works but lacks a scope: a human must consent to more. Other jobs of the account go on."""
         with self._database.write() as session:
-            row = session.get_one(AccountRow, account.id)
+            row = session.get_one(AccountRow, account.id, with_for_update=LOCKED)
             if row.state in {AccountState.ACTIVE, AccountState.IN_DOUBT} or to_account(row).usable:
                 move(session, row, AccountState.NEEDS_CONSENT, finding, now)
             return to_account(row)
@@ -94,9 +107,11 @@ class Accounts:
             session.execute(delete(AccountRow).where(col(AccountRow.id) == account.id))
 
 
-def find_row(session: Session, integration: str, name: str) -> AccountRow | None:
-    """The row of one account, for a repository's own transaction."""
+def find_row(session: Session, integration: str, name: str, *, lock: bool = False) -> AccountRow | None:
+    """The row of one account, for a repository's own transaction; locked when it is to be changed there."""
     query = select(AccountRow).where(col(AccountRow.integration) == integration, col(AccountRow.name) == name)
+    if lock:
+        query = query.with_for_update(key_share=True)
     return session.scalars(query).one_or_none()
 
 
@@ -126,9 +141,18 @@ def move(session: Session, row: AccountRow, after: AccountState, finding: Findin
     if after is not before:
         row.state_since = now
     row.state = after
-    row.cause = finding.cause
-    row.reason = finding.reason
+    row.cause = storable(finding.cause)
+    row.reason = storable(finding.reason)
     note(session, row, "state", finding, now, before=before, after=after)
+
+
+def _last_flag(session: Session, row: AccountRow) -> Finding | None:
+    """Why the account last needed consent: a grant that merely lacks a scope still serves the other jobs."""
+    query = select(TimelineRow).where(
+        col(TimelineRow.account_id) == row.id, col(TimelineRow.state_after) == AccountState.NEEDS_CONSENT
+    )
+    entry = session.scalars(query.order_by(col(TimelineRow.id).desc()).limit(1)).first()
+    return None if entry is None else Finding(entry.cause, entry.message)
 
 
 def to_account(row: AccountRow) -> Account:

@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select
 from sqlmodel import col
 
+from worker.clock import rfc3339
 from worker.crypto.sealing import Binding
 from worker.errors import NeedsConsent
 from worker.redact import Secret
 from worker.states import AccountState
 from worker.store.accounts import create_row, find_row, move, to_account
+from worker.store.catch_up import wake_account
+from worker.store.database import LOCKED, alone, storable
 from worker.store.records import Finding, Grant
-from worker.store.schedule import wake_account
 from worker.store.tables import AccountRow, GrantRow, RefreshIntentRow
 from worker.store.timeline import note
 
@@ -84,7 +86,7 @@ class Grants:
         This is also the proof that the store can be written: a refresh token is never spent on a full disk.
         """
         with self._database.write() as session:
-            row, _ = self._rows(session, grant.account.id)
+            row, _ = self._rows_to_write(session, grant.account.id)
             _compare(row, grant.generation)
             intent = session.get(RefreshIntentRow, grant.account.id)
             if intent is None or intent.generation != grant.generation:
@@ -102,7 +104,7 @@ class Grants:
     def complete_refresh(self, grant: Grant, tokens: NewTokens, now: float) -> Grant:
         """Replace the tokens, move the generation, clear the intent: one transaction, durable when it returns."""
         with self._database.write() as session:
-            row, account = self._rows(session, grant.account.id)
+            row, account = self._rows_to_write(session, grant.account.id)
             _compare(row, grant.generation)
             rotated = self._replace_tokens(row, account, tokens)
             row.refreshed_at = now
@@ -123,19 +125,27 @@ class Grants:
             return self._to_grant(row, account, None)
 
     def fail_refresh(self, grant: Grant, finding: Finding, now: float, *, not_before: float, doubt: str = "") -> None:
-        """An answer that a pause mends: clear the intent, keep the account's state, remember when to try again."""
+        """An answer that a pause mends: clear the intent, keep the account's state, remember when to try again.
+
+        It says nothing about an earlier attempt that was never answered: that doubt stays.
+        """
         with self._database.write() as session:
-            row, account = self._rows(session, grant.account.id)
+            row, account = self._rows_to_write(session, grant.account.id)
             _compare(row, grant.generation)
-            session.execute(delete(RefreshIntentRow).where(col(RefreshIntentRow.account_id) == account.id))
+            intent = session.get(RefreshIntentRow, account.id)
+            if intent is not None:
+                if intent.attempts > 1:
+                    began = rfc3339(intent.started_at)
+                    row.doubt = row.doubt or f"a refresh begun at {began} whose outcome is unknown"
+                session.delete(intent)
             _count_failure(row, now, not_before)
-            row.doubt = doubt or row.doubt
+            row.doubt = row.doubt or storable(doubt)
             note(session, account, "refresh_failed", finding, now, generation=row.generation)
 
     def leave_in_doubt(self, grant: Grant, finding: Finding, now: float, *, not_before: float) -> None:
         """No answer came: the intent stays, the account is in doubt, the next use settles it."""
         with self._database.write() as session:
-            row, account = self._rows(session, grant.account.id)
+            row, account = self._rows_to_write(session, grant.account.id)
             _compare(row, grant.generation)
             _count_failure(row, now, not_before)
             if account.state == AccountState.ACTIVE:
@@ -146,12 +156,14 @@ class Grants:
     def flag(self, grant: Grant, finding: Finding, now: float) -> Account:
         """A human must consent. The tokens' ciphertexts are kept until he does."""
         with self._database.write() as session:
-            row, account = self._rows(session, grant.account.id)
+            row, account = self._rows_to_write(session, grant.account.id)
             _compare(row, grant.generation)
             _forget_failures(session, row)
             if account.state == AccountState.PAUSED:
-                account.state_before_pause = AccountState.NEEDS_CONSENT
-                note(session, account, "refresh_failed", finding, now, generation=row.generation)
+                before, after = AccountState.PAUSED, AccountState.NEEDS_CONSENT
+                account.state_before_pause = after
+                # Told as the move that it will be when the pause ends.
+                note(session, account, "flagged", finding, now, before=before, after=after)
             elif account.state != AccountState.REVOKED:
                 move(session, account, AccountState.NEEDS_CONSENT, finding, now)
             return to_account(account)
@@ -165,19 +177,20 @@ class Grants:
     def set_refused(self, grant: Grant, *, refused: bool) -> None:
         """Remember (or forget) that the API refuses this generation's token although it is fresh."""
         with self._database.write() as session:
-            row, _ = self._rows(session, grant.account.id)
+            row, _ = self._rows_to_write(session, grant.account.id)
             if row.generation == grant.generation:
                 row.refused_generation = grant.generation if refused else None
 
     def store_consent(self, consent: Consent, now: float) -> Grant:
         """Store a finished enrolment: a new account, or re-consent in place; missed runs become due at once."""
         with self._database.write() as session:
-            account = find_row(session, consent.integration, consent.account)
+            alone(session, f"account {consent.integration}/{consent.account}")
+            account = find_row(session, consent.integration, consent.account, lock=True)
             created = account is None
             if account is None:
                 account = create_row(session, consent.integration, consent.account, now)
             assert account.id is not None
-            row = session.get(GrantRow, account.id)
+            row = session.get(GrantRow, account.id, with_for_update=LOCKED)
             if row is None:
                 row = GrantRow(
                     account_id=account.id, generation=0, consent_generation=0, issued_at=now, consented_at=now
@@ -190,24 +203,30 @@ class Grants:
             account.state_before_pause = None
             move(session, account, AccountState.ACTIVE, finding, now)
             account.cause = account.reason = ""
-            wake_account(session, account.id, frozenset(row.scopes), now)
+            wake_account(session, account.id, now, scopes=frozenset(row.scopes))
             return self._to_grant(row, account, None)
 
     def erase(self, account: Account, now: float) -> None:
-        """The grant was given back: forget its tokens, keep the account's history."""
+        """The grant was given back: forget its tokens, keep the account's history.
+
+        The generation goes on counting, should the account be enrolled again: nobody who holds an older grant in
+        memory may take a newer one for older still.
+        """
         with self._database.write() as session:
-            row = session.get(AccountRow, account.id)
-            assert row is not None
-            session.execute(delete(GrantRow).where(col(GrantRow.account_id) == account.id))
-            session.execute(delete(RefreshIntentRow).where(col(RefreshIntentRow.account_id) == account.id))
+            grant, row = self._rows_to_write(session, account.id)
+            grant.generation += 1
+            grant.sealed_refresh_token = grant.sealed_access_token = grant.sealed_identity = None
+            grant.scopes, grant.requested_scopes, grant.lifetime, grant.refused_generation = [], [], None, None
+            _forget_failures(session, grant)
+            row.state_before_pause = None
             move(session, row, AccountState.REVOKED, Finding("operator", "revoked by the operator"), now)
 
     def interrupted(self, now: float, holders_gone: frozenset[int]) -> int:
         """Mark accounts in doubt whose refresh was cut off by a crash; answers how many."""
         with self._database.write() as session:
             count = 0
-            for intent in session.scalars(select(RefreshIntentRow)).all():
-                account = session.get_one(AccountRow, intent.account_id)
+            for intent in session.scalars(select(RefreshIntentRow).order_by(col(RefreshIntentRow.account_id))).all():
+                account = session.get_one(AccountRow, intent.account_id, with_for_update=LOCKED)
                 if account.id in holders_gone and account.state == AccountState.ACTIVE:
                     evidence = {"started_at": intent.started_at, "holder": intent.holder}
                     reason = f"{intent.holder} stopped during a refresh; its outcome is unknown"
@@ -221,9 +240,14 @@ class Grants:
             return list(session.scalars(select(col(RefreshIntentRow.account_id))))
 
     def _rows(self, session: Session, account_id: int) -> tuple[GrantRow, AccountRow]:
-        account = session.get_one(AccountRow, account_id, populate_existing=True)
-        row = session.get(GrantRow, account_id, populate_existing=True)
-        if row is None:
+        return self._with_grant(session.get_one(AccountRow, account_id), session.get(GrantRow, account_id))
+
+    def _rows_to_write(self, session: Session, account_id: int) -> tuple[GrantRow, AccountRow]:
+        account = session.get_one(AccountRow, account_id, with_for_update=LOCKED)
+        return self._with_grant(account, session.get(GrantRow, account_id, with_for_update=LOCKED))
+
+    def _with_grant(self, account: AccountRow, row: GrantRow | None) -> tuple[GrantRow, AccountRow]:
+        if row is None or account.state == AccountState.REVOKED:
             raise NeedsConsent(
                 f"{account.integration}/{account.name} has no grant: it is {account.state}",
                 hint=f"worker enroll {account.integration} {account.name}",

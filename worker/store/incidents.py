@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 from sqlmodel import col
 
+from worker.store.database import alone, storable
 from worker.store.records import Finding, Incident
 from worker.store.tables import IncidentRow
 
@@ -28,11 +29,13 @@ class Incidents:
         self, integration: str, kind: str, finding: Finding, now: float, *, remedy: str = "", not_before: float
     ) -> bool:
         """Open an incident, or count one more occurrence of it; answers whether it was opened now."""
+        cause = storable(finding.reason)
         with self._database.write() as session:
+            alone(session, f"incident {kind} of {integration}")
             row = _open_row(session, integration, kind)
             if row is not None:
                 row.occurrences, row.last_at, row.not_before = row.occurrences + 1, now, not_before
-                row.cause, row.evidence = finding.reason, finding.evidence
+                row.cause, row.evidence = cause, finding.evidence
                 return False
             session.add(
                 IncidentRow(
@@ -40,8 +43,8 @@ class Incidents:
                     kind=kind,
                     opened_at=now,
                     last_at=now,
-                    cause=finding.reason,
-                    remedy=remedy,
+                    cause=cause,
+                    remedy=storable(remedy),
                     evidence=finding.evidence,
                     not_before=not_before,
                 )
@@ -53,6 +56,7 @@ class Incidents:
         if self.find_open(integration, kind) is None:
             return None
         with self._database.write() as session:
+            alone(session, f"incident {kind} of {integration}")
             row = _open_row(session, integration, kind)
             if row is None:
                 return None

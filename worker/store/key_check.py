@@ -9,13 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
+from sqlmodel import col
 
 from worker.crypto.sealing import Binding
 from worker.errors import KeyUnusable, TamperedSecret
 from worker.redact import Secret
-from worker.store.tables import KeyCheckRow
+from worker.store.database import alone
+from worker.store.tables import ClientSecretRow, GrantRow, KeyCheckRow
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy.orm import Session
+
     from worker.crypto.sealing import Sealer
     from worker.store.database import Database
 
@@ -28,29 +34,50 @@ def verify_key(database: Database, sealer: Sealer, now: float) -> None:
 
     Raises KeyUnusable when no key of the keyring was ever used here, or when one bears a known id but is another key.
     """
-    keyring = sealer.keyring
+    newest = sealer.keyring.newest.id
     with database.read() as session:
-        rows = {row.key_id: row.sealed_check for row in session.scalars(select(KeyCheckRow))}
-    shared = [key.id for key in keyring.keys if key.id in rows]
-    if rows and not shared:
+        known = _known_keys(session)
+        _compare(known, sealer, database.name)
+    if newest in known:
+        return
+    with database.write() as session:
+        alone(session, "key check")
+        # Again: two processes may have found an empty database at the same time, each with a keyring of its own.
+        known = _known_keys(session)
+        _compare(known, sealer, database.name)
+        if not known and _holds_secrets(session):
+            raise KeyUnusable(f"{database.name} holds sealed values, but not what tells their key", hint=_HINT)
+        if newest not in known:
+            sealed = sealer.seal(_CHECK, _binding(newest))
+            session.add(KeyCheckRow(key_id=newest, sealed_check=sealed, created_at=now))
+
+
+def _compare(known: Mapping[str, bytes], sealer: Sealer, name: str) -> None:
+    keys = [key.id for key in sealer.keyring.keys]
+    shared = [key_id for key_id in keys if key_id in known]
+    if known and not shared:
         raise KeyUnusable(
-            f"the keyring ({', '.join(key.id for key in keyring.keys)}) holds none of the keys that {database.name} was"
-            f" sealed with ({', '.join(sorted(rows))})",
+            f"the keyring ({', '.join(keys)}) holds none of the keys that {name} was sealed with"
+            f" ({', '.join(sorted(known))})",
             hint=_HINT,
         )
     for key_id in shared:
         try:
-            sealer.open(rows[key_id], _binding(key_id))
+            sealer.open(known[key_id], _binding(key_id))
         except TamperedSecret:
             raise KeyUnusable(
-                f'key "{key_id}" of the keyring is not the key of that name which {database.name} was sealed with',
+                f'key "{key_id}" of the keyring is not the key of that name which {name} was sealed with',
                 hint=_HINT,
             ) from None
-    if keyring.newest.id not in rows:
-        with database.write() as session:
-            if session.get(KeyCheckRow, keyring.newest.id) is None:
-                sealed = sealer.seal(_CHECK, _binding(keyring.newest.id))
-                session.add(KeyCheckRow(key_id=keyring.newest.id, sealed_check=sealed, created_at=now))
+
+
+def _known_keys(session: Session) -> dict[str, bytes]:
+    return {row.key_id: row.sealed_check for row in session.scalars(select(KeyCheckRow))}
+
+
+def _holds_secrets(session: Session) -> bool:
+    columns = (col(GrantRow.account_id), col(ClientSecretRow.name))
+    return any(session.execute(select(column).limit(1)).first() is not None for column in columns)
 
 
 def _binding(key_id: str) -> Binding:

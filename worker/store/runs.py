@@ -11,7 +11,8 @@ from sqlmodel import col
 
 from worker.errors import FenceLost, UsageFault, WorkerError
 from worker.states import FINISHED, RUN_MOVES, RunState
-from worker.store.database import row_count
+from worker.store.accounts import to_account
+from worker.store.database import LOCKED, row_count, storable
 from worker.store.records import Run, RunCounts
 from worker.store.tables import AccountRow, RunRow, ScheduleRow
 
@@ -29,10 +30,13 @@ class RunEnd:
     state: RunState
     counts: RunCounts
     error: str | None = None
-    #: With `retrying`: when the next attempt may start. With `interrupted`: now.
+    #: With `retrying`: when the next attempt may start. With `interrupted`: now, or when the API had asked for. With
+    #: `failed`: the earliest moment at which the API wants to hear of us again.
     next_due: float | None = None
     #: It could not do its work until a human acts, and is made up for then.
     missed: bool = False
+    #: A newer fence than the store knows of, found in the sink: the store was restored from a backup.
+    newer_fence: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,38 +56,46 @@ class Runs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def finish(self, claim: Claim, end: RunEnd, now: float) -> None:
-        """Write an attempt's end. Raises FenceLost when a newer run has begun: then nothing is written."""
+    def finish(self, claim: Claim, end: RunEnd, now: float) -> RunState:
+        """Write an attempt's end; answers the state the run is in now.
+
+        A job that is not on the schedule (any more) has nobody to try it again: such a run fails instead of retrying.
+        Raises FenceLost, and writes nothing, when a newer run has begun or the account is gone.
+        """
         with self._database.write() as session:
-            schedule = session.get(ScheduleRow, (claim.job, claim.account.id))
+            schedule = session.get(ScheduleRow, (claim.job, claim.account.id), with_for_update=LOCKED)
+            row = session.get(RunRow, claim.run_id)
+            if row is None:
+                raise FenceLost("the account was removed while its job ran; the results are refused")
             if schedule is not None and schedule.fence != claim.fence:
                 raise FenceLost
-            row = session.get_one(RunRow, claim.run_id)
-            _move(row, end.state)
-            row.finished_at, row.error = now, end.error
+            scheduled = schedule is not None and schedule.next_due is not None
+            state = RunState.FAILED if end.state is RunState.RETRYING and not scheduled else end.state
+            _move(row, state)
+            row.finished_at, row.error = now, None if end.error is None else storable(end.error)
             row.rows += end.counts.rows
             row.requests += end.counts.requests
             row.refreshes += end.counts.refreshes
-            if schedule is None:
-                return
-            schedule.running = False
-            if end.state is RunState.SUCCEEDED:
-                schedule.last_success = now
-            if end.missed or end.state is RunState.SKIPPED:
-                schedule.missed_since = schedule.missed_since or claim.due_at or now
-            if end.state is not RunState.RETRYING:
-                schedule.attempts, schedule.run_id = 0, None
-            if end.state is RunState.INTERRUPTED:
-                schedule.first, schedule.trigger = True, "interrupted"
-            if end.next_due is not None and schedule.next_due is not None:
-                schedule.next_due = end.next_due
+            if schedule is not None:
+                _advance(schedule, state, claim, end, now)
+            return state
 
     def skip(self, due: Due, reason: str, now: float, next_due: float | None) -> None:
-        """Record a firing that was not run, and remember since when runs are missing."""
+        """Record a firing that was not run, and remember since when runs are missing.
+
+        Does nothing when the reason may not hold any more: the firing was dealt with, or the account has changed since
+        `due` was read. A consent that comes in between has just made it due; that is not to be put off.
+        """
         with self._database.write() as session:
-            schedule = session.get(ScheduleRow, (due.job, due.account.id))
-            if schedule is None or schedule.fence != due.fence or schedule.running:
+            schedule = session.get(ScheduleRow, (due.job, due.account.id), with_for_update=LOCKED)
+            if schedule is None or schedule.fence != due.fence or schedule.running or schedule.parked != due.parked:
                 return
+            if (
+                schedule.next_due != due.next_due
+                or to_account(session.get_one(AccountRow, due.account.id)) != due.account
+            ):
+                return
+            reason = storable(reason)
             waiting = session.get(RunRow, schedule.run_id) if schedule.run_id is not None else None
             if waiting is not None and waiting.state == RunState.RETRYING:
                 _move(waiting, RunState.SKIPPED)
@@ -96,7 +108,7 @@ class Runs:
     def interrupt(self, due: Due, reason: str, now: float) -> bool:
         """Mark the run of a process that is gone; a new one is due at once. Answers whether there was one."""
         with self._database.write() as session:
-            schedule = session.get(ScheduleRow, (due.job, due.account.id))
+            schedule = session.get(ScheduleRow, (due.job, due.account.id), with_for_update=LOCKED)
             if schedule is None or not schedule.running or schedule.fence != due.fence:
                 return False
             row = session.get(RunRow, schedule.run_id) if schedule.run_id else None
@@ -123,7 +135,7 @@ class Runs:
         if wanted.state is not None:
             query = query.where(col(RunRow.state) == wanted.state)
         with self._database.read() as session:
-            rows = session.execute(query.order_by(col(RunRow.id).desc()).limit(wanted.limit)).tuples()
+            rows = session.execute(query.order_by(col(RunRow.id).desc()).limit(wanted.limit))
             return [_to_run(row, account) for row, account in rows]
 
     def get(self, run_id: str) -> Run:
@@ -135,7 +147,7 @@ class Runs:
             .limit(2)
         )
         with self._database.read() as session:
-            found = list(session.execute(query).tuples())
+            found = list(session.execute(query))
             if len(found) != 1:
                 raise UsageFault(
                     f"{'no run' if not found else 'several runs'} with id {run_id}", hint="worker runs list"
@@ -177,6 +189,23 @@ def resume_run_row(row: RunRow, claim: Claim, now: float, holder: str) -> RunRow
     row.fence, row.attempt, row.holder = claim.fence, claim.attempt, holder
     row.finished_at, row.started_at = None, row.started_at or now
     return row
+
+
+def _advance(schedule: ScheduleRow, state: RunState, claim: Claim, end: RunEnd, now: float) -> None:
+    """What the end of an attempt means for its row of the schedule."""
+    schedule.running = False
+    schedule.fence = max(schedule.fence, end.newer_fence)
+    if state is RunState.SUCCEEDED:
+        schedule.last_success = now
+    if end.missed or state is RunState.SKIPPED:
+        schedule.missed_since = schedule.missed_since or claim.due_at or now
+    if state is not RunState.RETRYING:
+        schedule.attempts, schedule.run_id = 0, None
+    if state is RunState.INTERRUPTED:
+        schedule.first, schedule.trigger = True, "interrupted"
+    if end.next_due is not None and schedule.next_due is not None:
+        failed = state is RunState.FAILED
+        schedule.next_due = max(schedule.next_due, end.next_due) if failed else end.next_due
 
 
 def _skipped_row(due: Due, reason: str, now: float) -> RunRow:

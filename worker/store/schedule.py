@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, func, select, update
 from sqlmodel import col
 
+from worker.states import RunState
 from worker.store.accounts import to_account
-from worker.store.database import row_count
+from worker.store.database import LOCKED, alone, row_count, storable
 from worker.store.records import Claim, Due
 from worker.store.runs import new_run_row, resume_run_row
 from worker.store.tables import AccountRow, RunRow, ScheduleRow
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy import Select
-    from sqlalchemy.orm import Session
 
     from worker.store.database import Database
     from worker.store.records import Account
@@ -38,6 +38,7 @@ class Schedule:
     def ensure(self, job: str, first_due: Mapping[int, float]) -> int:
         """Make or revive the rows of a job for these accounts; existing ones keep their time. Answers how many."""
         with self._database.write() as session:
+            alone(session, f"schedule of {job}")
             known = {row.account_id: row for row in session.scalars(_rows_of(job))}
             changed = 0
             for account_id, due in first_due.items():
@@ -56,12 +57,24 @@ class Schedule:
             return changed
 
     def retire(self, jobs: Iterable[str]) -> int:
-        """Take every job that is not among these off the schedule; its history stays. Answers how many rows."""
+        """Take every job that is not among these off the schedule; its history stays. Answers how many rows.
+
+        Runs that wait for a retry of whatever is off the schedule fail: nobody would make it.
+        """
         statement = update(ScheduleRow).where(col(ScheduleRow.job).not_in(list(jobs)))
         with self._database.write() as session:
-            return row_count(
+            retired = row_count(
                 session.execute(statement.where(col(ScheduleRow.next_due).is_not(None)).values(next_due=None))
             )
+            waiting = select(ScheduleRow).where(
+                col(ScheduleRow.next_due).is_(None), col(ScheduleRow.attempts) > 0, col(ScheduleRow.running).is_(False)
+            )
+            for row in session.scalars(waiting.with_for_update(key_share=True)):
+                run = session.get(RunRow, row.run_id) if row.run_id is not None else None
+                if run is not None and run.state == RunState.RETRYING:
+                    run.state = RunState.FAILED
+                row.attempts, row.run_id = 0, None
+            return retired
 
     def known(self, job: str) -> frozenset[int]:
         """The accounts that have a live row for this job."""
@@ -71,19 +84,26 @@ class Schedule:
         with self._database.read() as session:
             return frozenset(session.scalars(query))
 
-    def clamp(self, job: str, latest: Mapping[int, float]) -> int:
-        """Pull in due times that lie beyond the next firing: the interval was shortened, or the clock went back."""
+    def clamp(self, job: str, latest: Mapping[int, float], *, now: float | None = None) -> int:
+        """Pull in due times that lie beyond the next firing: the interval was shortened, or the clock went back.
+
+        With `now`, firings still to come that lie before the next one are put off to it: the schedule is another one.
+        """
         with self._database.write() as session:
             changed = 0
-            for row in session.scalars(_rows_of(job)):
+            for row in session.scalars(_rows_of(job)).all():
                 limit = latest.get(row.account_id)
-                if limit is not None and row.next_due is not None and row.next_due > limit and row.attempts == 0:
+                if limit is None or not _amiss(row, limit, now):
+                    continue
+                # Read again under its lock: a run may have ended meanwhile and set another time.
+                session.refresh(row, with_for_update=LOCKED)
+                if _amiss(row, limit, now):
                     row.next_due = limit
                     changed += 1
             return changed
 
-    def due(self, now: float, limit: int) -> Sequence[Due]:
-        """What may start now: interrupted runs first, then the longest overdue."""
+    def due(self, now: float, limit: int, job: str | None = None) -> Sequence[Due]:
+        """What may start now (of one job): interrupted runs first, then the longest overdue."""
         query = (
             select(ScheduleRow, AccountRow)
             .join(AccountRow, col(AccountRow.id) == col(ScheduleRow.account_id))
@@ -91,8 +111,10 @@ class Schedule:
             .order_by(col(ScheduleRow.first).desc(), col(ScheduleRow.next_due))
             .limit(limit)
         )
+        if job is not None:
+            query = query.where(col(ScheduleRow.job) == job)
         with self._database.read() as session:
-            return [_to_due(row, account) for row, account in session.execute(query).tuples()]
+            return [_to_due(row, account) for row, account in session.execute(query)]
 
     def entry(self, job: str, account_id: int) -> Due | None:
         """The row of one job and account."""
@@ -106,6 +128,7 @@ class Schedule:
         if found is not None:
             return found
         with self._database.write() as session:
+            alone(session, f"schedule of {job}")
             if session.get(ScheduleRow, (job, account.id)) is None:
                 session.add(ScheduleRow(job=job, account_id=account.id, next_due=None))
         made = self.entry(job, account.id)
@@ -121,7 +144,7 @@ class Schedule:
             .order_by(col(ScheduleRow.next_due))
         )
         with self._database.read() as session:
-            return [_to_due(row, account) for row, account in session.execute(query).tuples()]
+            return [_to_due(row, account) for row, account in session.execute(query)]
 
     def earliest(self) -> float | None:
         """When the next run falls due; None when nothing is scheduled."""
@@ -135,9 +158,11 @@ class Schedule:
         A run that waits for its retry goes on as the same run with the next attempt.
         """
         with self._database.write() as session:
-            row = session.get(ScheduleRow, (due.job, due.account.id))
+            row = session.get(ScheduleRow, (due.job, due.account.id), with_for_update=LOCKED)
             if row is None or row.fence != due.fence or row.running:
                 return None
+            if row.next_due is None and due.next_due is not None:
+                return None  # taken off the schedule meanwhile; to claim it would put it back
             waiting = session.get(RunRow, row.run_id) if row.run_id is not None and row.attempts else None
             row.fence += 1
             row.attempts = row.attempts + 1 if waiting is not None else 1
@@ -159,9 +184,9 @@ class Schedule:
     def park(self, job: str, account_id: int, reason: str, scopes: Sequence[str]) -> None:
         """Do not run this job for this account until a consent brings the scopes it lacks."""
         with self._database.write() as session:
-            row = session.get(ScheduleRow, (job, account_id))
+            row = session.get(ScheduleRow, (job, account_id), with_for_update=LOCKED)
             if row is not None:
-                row.parked, row.parked_scopes = reason, list(scopes)
+                row.parked, row.parked_scopes = storable(reason), list(scopes)
 
     def running(self) -> Sequence[Due]:
         """Rows with a run under way, as far as the record knows."""
@@ -171,7 +196,7 @@ class Schedule:
             .where(col(ScheduleRow.running).is_(True))
         )
         with self._database.read() as session:
-            return [_to_due(row, account) for row, account in session.execute(query).tuples()]
+            return [_to_due(row, account) for row, account in session.execute(query)]
 
     def wake_integration(self, integration: str, now: float) -> int:
         """The integration works again: runs that were missed meanwhile become due at once. Answers how many."""
@@ -191,14 +216,12 @@ class Schedule:
             session.execute(delete(ScheduleRow).where(col(ScheduleRow.job) == job))
 
 
-def wake_account(session: Session, account_id: int, scopes: frozenset[str], now: float) -> None:
-    """A human has consented: what was missed becomes due at once, and jobs whose scopes are there are unparked."""
-    for row in session.scalars(select(ScheduleRow).where(col(ScheduleRow.account_id) == account_id)):
-        unparked = bool(row.parked) and (not row.parked_scopes or scopes.issuperset(row.parked_scopes))
-        if unparked:
-            row.parked, row.parked_scopes = "", []
-        if row.next_due is not None and not row.parked and (row.missed_since is not None or unparked or row.attempts):
-            row.next_due, row.trigger = now, "catch_up"
+def _amiss(row: ScheduleRow, limit: float, now: float | None) -> bool:
+    """Whether a due time is no firing of the schedule, and nothing that was asked for either (a retry, a catch-up)."""
+    if row.next_due is None or row.attempts:
+        return False
+    early = now is not None and now < row.next_due < limit and row.trigger in {"first", "schedule"}
+    return row.next_due > limit or early
 
 
 def _rows_of(job: str) -> Select[ScheduleRow]:

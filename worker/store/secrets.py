@@ -8,7 +8,7 @@ from sqlalchemy import delete, select
 from sqlmodel import col
 
 from worker.crypto.sealing import Binding
-from worker.store.database import row_count
+from worker.store.database import alone, row_count
 from worker.store.tables import ClientSecretRow
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class ClientSecrets:
     def set(self, integration: str, name: str, value: Secret, now: float) -> bool:
         """Store a credential; answers whether it replaced one."""
         with self._database.write() as session:
+            alone(session, f"client secret {name} of {integration}")
             row = session.get(ClientSecretRow, (integration, name))
             generation = 1 if row is None else row.generation + 1
             sealed = self._sealer.seal(value, _binding(integration, name, generation))

@@ -72,6 +72,7 @@ def take(url: str, path: Path | None, limit: int) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001 - two drivers, two error trees
         words = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         where = str(path) if path is not None else "the PostgreSQL store"
+        words = words if path is not None else _without_password(words, url)
         raise StoreUnusable(f"{where} cannot be read: {words}", hint="worker store migrate") from None
 
 
@@ -89,13 +90,26 @@ def _sqlite(path: Path) -> Any:
 
     if not path.exists():
         raise StoreUnusable(f"there is no database at {path} yet", hint="worker enroll INTEGRATION ACCOUNT")
-    return sqlite3.connect(f"file:{_quoted(path)}?mode=ro", uri=True, timeout=10)
+    # Not mode=ro: after a crash in the middle of a transaction the first reader must be able to roll it back.
+    connection = sqlite3.connect(f"file:{_quoted(path)}?mode=rw", uri=True, timeout=10)
+    connection.execute("PRAGMA query_only=ON")
+    return connection
 
 
 def _quoted(path: Path) -> str:
     from urllib.parse import quote  # noqa: PLC0415 - one of two drivers
 
     return quote(str(path))
+
+
+def _without_password(words: str, url: str) -> str:
+    """For libpq repeats a password that it cannot decode."""
+    from urllib.parse import unquote, urlsplit  # noqa: PLC0415 - rarely needed
+
+    password = urlsplit(url).password or ""
+    for spelling in filter(None, (password, unquote(password))):
+        words = words.replace(spelling, "***")
+    return words
 
 
 def _postgresql(url: str) -> Any:

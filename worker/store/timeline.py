@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select
 from sqlmodel import col
 
-from worker.store.database import row_count
+from worker.store.database import row_count, storable
 from worker.store.records import Finding, TimelineEntry
 from worker.store.tables import TimelineRow
 
@@ -72,8 +72,8 @@ def _row(account_id: int, kind: str, finding: Finding, now: float, run_id: str |
         account_id=account_id,
         at=now,
         kind=kind,
-        cause=finding.cause,
-        message=finding.reason,
+        cause=storable(finding.cause),
+        message=storable(finding.reason),
         evidence=finding.evidence,
         run_id=run_id,
     )

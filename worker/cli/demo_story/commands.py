@@ -34,11 +34,12 @@ class Commands:
 
     def read(self, *words: str, expected: int = 0) -> Any:
         """The document of a command with `--json`."""
-        text = self.run("--json", *words, expected=expected)
-        try:
-            return json.loads(text)
-        except ValueError:
-            raise StepFailed(f"worker --json {' '.join(words)} printed no JSON document: {text[:200]}") from None
+        return self._document(self.begin("--json", *words), expected)
+
+    def read_all(self, *commands: tuple[str, ...]) -> list[Any]:
+        """The documents of several commands that run side by side."""
+        children = [self.begin("--json", *words) for words in commands]
+        return [self._document(child, 0) for child in children]
 
     def begin(self, *words: str) -> Child:
         """Start a command that waits for input."""
@@ -79,6 +80,13 @@ class Commands:
             said = f": {complaint.strip()}" if complaint.strip() else ""
             raise StepFailed(f"{child.name} {ending(child.process.returncode)}{said}")
         return printed
+
+    def _document(self, child: Child, expected: int) -> Any:
+        text = self.end(child, "", expected=expected)
+        try:
+            return json.loads(text)
+        except ValueError:
+            raise StepFailed(f"{child.name} printed no JSON document: {text[:200]}") from None
 
     def close(self) -> None:
         """End what has not ended."""

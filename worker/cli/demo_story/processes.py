@@ -30,7 +30,7 @@ _NO_PROXY = "127.0.0.1,localhost"
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment of the story's processes: no foreign configuration, no proxy between them and 127.0.0.1."""
     kept = {name: value for name, value in environ.items() if name not in _FOREIGN}
-    return kept | {name: _NO_PROXY for name in ("no_proxy", "NO_PROXY")}
+    return kept | dict.fromkeys(("no_proxy", "NO_PROXY"), _NO_PROXY)
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,13 @@ class Child:
         """Its number."""
         return self.process.pid
 
-    def check(self) -> None:
-        """Raise StepFailed when it has ended though nobody asked it to."""
-        code = self.process.poll()
-        if code is not None:
-            raise StepFailed(f"{self.name} (process {self.pid}) {ending(code)} in the middle of the story")
+    def check(self, patience: float = 0.0) -> None:
+        """Raise StepFailed when it has ended, or ends within so many seconds, though nobody asked it to."""
+        try:
+            code = self.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            return
+        raise StepFailed(f"{self.name} (process {self.pid}) {ending(code)} in the middle of the story")
 
     def stop(self) -> int:
         """Ask it to end, wait, and end it if need be; answers its exit code. May be called again."""

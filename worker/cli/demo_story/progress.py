@@ -10,9 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from worker.cli.demo_story.folder import PEOPLE
+from worker.states import FINISHED, RunState
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+#: How the log puts the end of a run, or of an attempt.
+_ENDS = {f"run {state}" for state in FINISHED | {RunState.RETRYING} if state is not RunState.SKIPPED}
 
 
 @dataclass
@@ -24,6 +28,10 @@ class AccountProgress:
     refreshes: int = 0
     #: Ends of runs: succeeded, failed, skipped, …
     runs: Counter[str] = field(default_factory=Counter)
+    #: Ids of the runs under way.
+    running: set[str] = field(default_factory=set)
+    #: Jobs of which a run was skipped.
+    skipped: set[str] = field(default_factory=set)
     last: str = ""
 
 
@@ -58,13 +66,12 @@ class Progress:
                 self._take(entry)
 
     def tail(self, count: int) -> list[str]:
-        """The log's last lines that are more than information, else simply its last lines."""
+        """The last log lines that are more than information, shortened, each once; none where there is no log."""
         try:
             lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return []
-        grave = [line for line in lines if '"level": "INFO"' not in line]
-        return (grave or lines)[-count:]
+        return [shown for shown in dict.fromkeys(map(_shortened, lines)) if shown][-count:]
 
     def _take(self, entry: dict[str, Any]) -> None:
         message = str(entry.get("message", ""))
@@ -74,16 +81,33 @@ class Progress:
             return
         job, rows = entry.get("job", ""), entry.get("rows", 0)
         match message:
+            case "run started":
+                account.running.add(str(entry.get("run_id")))
             case "grant refreshed":
                 account.refreshes += 1
                 account.generation = int(entry.get("generation", 0))
-                account.last = f"token refreshed for {job}"
+                account.last = "token refreshed"
             case "account needs consent":
                 account.state = "needs_consent"
                 account.last = "needs consent"
             case "run skipped":
                 account.runs["skipped"] += 1
+                account.skipped.add(str(job))
                 account.last = f"{job} skipped"
-            case "run failed" | "run succeeded":
+            case _ if message in _ENDS:
+                account.running.discard(str(entry.get("run_id")))
                 account.runs[message.removeprefix("run ")] += 1
                 account.last = f"{job}: {rows} rows" if message == "run succeeded" else f"{job} failed"
+
+
+def _shortened(line: str) -> str:
+    """A log line for people; empty for mere information."""
+    try:
+        entry = json.loads(line)
+        level, message = entry["level"], entry["message"]
+    except (ValueError, LookupError, TypeError):
+        return line
+    trace = str(entry.get("exc_info", "")).strip().splitlines()
+    cause = entry.get("error") or entry.get("cause") or (trace[-1] if trace else "")
+    who = "/".join(str(entry[name]) for name in ("account", "job") if name in entry)
+    return "" if level == "INFO" else " ".join(filter(None, ("daemon:", who, message, f"({cause})" if cause else "")))

@@ -1,0 +1,73 @@
+"""What carries a session's requests, and what may be sent twice.
+
+Down here only broken connections are mended; answers are the session's business. A request whose body is a stream is
+not sent again once its connection has broken: the stream is spent by then, and an empty body would arrive instead.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from requests.adapters import HTTPAdapter
+from requests.utils import rewind_body
+from urllib3.util import Retry
+
+from worker.errors import BodyNotReplayable
+
+if TYPE_CHECKING:
+    import requests
+
+#: Methods that may be sent again without harm (RFC 9110, section 9.2.2).
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+#: Connections kept open to one host: as many threads may share a session.
+_POOL = 32
+
+
+def _retries(read: int) -> Retry:
+    return Retry(
+        total=3,
+        connect=2,
+        read=read,
+        status=0,
+        other=0,
+        redirect=False,
+        backoff_factor=0.2,
+        allowed_methods=IDEMPOTENT,
+        # Else a 429 or 503 with Retry-After would end in an error here instead of being answered above.
+        respect_retry_after_header=False,
+    )
+
+
+class Carrier(HTTPAdapter):
+    """Sends again what never reached the server, and once an idempotent request whose connection broke."""
+
+    def __init__(self) -> None:
+        super().__init__(pool_maxsize=_POOL, max_retries=_retries(read=1))
+        self._once = HTTPAdapter(pool_maxsize=_POOL, max_retries=_retries(read=0))
+
+    def send(self, request: requests.PreparedRequest, *arguments: Any, **settings: Any) -> requests.Response:
+        """See HTTPAdapter."""
+        if is_stream(request):
+            return self._once.send(request, *arguments, **settings)
+        return super().send(request, *arguments, **settings)
+
+    def close(self) -> None:
+        """See HTTPAdapter."""
+        self._once.close()
+        super().close()
+
+
+def is_stream(request: requests.PreparedRequest) -> bool:
+    """Whether sending the body consumes it."""
+    return not (request.body is None or isinstance(request.body, str | bytes | bytearray | memoryview))
+
+
+def replayable(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """The request, ready to be sent again. Raises BodyNotReplayable when its body has been consumed."""
+    if is_stream(request):
+        if not isinstance(getattr(request, "_body_position", None), int):
+            raise BodyNotReplayable(
+                hint="send bytes, or a file that can be rewound, instead of a generator; or repeat the request"
+            )
+        rewind_body(request)
+    return request

@@ -1,0 +1,46 @@
+"""Giving a token back to the provider (RFC 7009)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import requests
+
+from worker.accounts.netrc import given_only
+from worker.errors import TryAgainLater
+from worker.oauth.token_request import revocation_request
+from worker.oauth.verdict import read_retry_after
+
+if TYPE_CHECKING:
+    from worker.accounts.client import Client
+    from worker.redact import Secret
+    from worker.store.records import Account
+
+TokenKind = Literal["refresh_token", "access_token"]
+
+
+def give_back(client: Client, account: Account, url: str, token: Secret, kind: TokenKind) -> None:
+    """Revoke a token. Raises TryAgainLater, and the token is then still good, for every answer but a success.
+
+    A token that the provider does not know counts as revoked there (section 2.2).
+    """
+    request = revocation_request(url, client.credentials(), token, hint=kind)
+    timeout = (client.integration.connect_timeout, client.integration.read_timeout)
+    try:
+        with requests.Session() as session:
+            # Set, and not merged: netrc must not put other credentials in place of the client's.
+            session.auth = given_only
+            response = session.post(
+                request.url, data=request.form, headers=request.headers, timeout=timeout, allow_redirects=False
+            )
+    except requests.RequestException as error:
+        raise TryAgainLater(
+            f"the provider could not be reached ({type(error).__name__}); the grant is still valid and kept"
+        ) from None
+    if not response.ok or response.is_redirect:
+        raise TryAgainLater(
+            f"the provider answered {response.status_code} to the revocation; the grant is kept",
+            after=read_retry_after(response.headers.get("Retry-After", ""), now=client.now()),
+            hint="try again; or remove the access at the provider, and then:"
+            f" worker accounts remove {account.integration} {account.name} --keep-grant",
+        )

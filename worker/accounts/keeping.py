@@ -1,0 +1,98 @@
+"""Keeping new tokens: between the provider's answer and the commit, this process holds the only copy.
+
+A store that cannot be written in that moment (a disk that has filled up since the intent was committed) must not cost
+the grant. So the storing is tried again, for half a minute by the one who waits for it, and after that by a thread of
+its own for as long as the process lives. The account's lock stays held all the while: whoever came between would send
+the spent refresh token once more, and a provider with reuse detection would end the grant for it. Nobody uses the new
+access token before it is stored.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from worker.errors import Misconfigured, NeedsConsent, TryAgainLater, UsageFault
+from worker.store.grants import GenerationMoved
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import ExitStack
+
+    from worker.clock import Clock
+    from worker.store.records import Grant, NewTokens
+    from worker.store.store import Store
+
+log = logging.getLogger(__name__)
+
+#: Seconds between the tries; the last one is repeated by the thread.
+PAUSES = (0.1, 0.5, 1.0, 3.0, 5.0, 10.0, 10.0)
+
+
+class NotStored(TryAgainLater):
+    """The account was refreshed, but the new tokens cannot be stored."""
+
+
+class Keeper:
+    """Stores new tokens, sooner or later. Threads may share it."""
+
+    def __init__(self, store: Store, clock: Clock, pauses: tuple[float, ...] = PAUSES) -> None:
+        self._store = store
+        self._clock = clock
+        self._pauses = pauses
+        #: Accounts whose tokens are in memory only, with what the store says.
+        self._waiting: dict[int, str] = {}
+
+    def refuse_waiting(self, account_id: int) -> None:
+        """Raise NotStored while this account's tokens wait for a store that can be written."""
+        words = self._waiting.get(account_id)
+        if words is not None:
+            raise NotStored(f"new tokens of this account wait to be stored: {words}", after=self._pauses[-1])
+
+    def keep(self, grant: Grant, tokens: NewTokens) -> Grant:
+        """Store the tokens. Raises NotStored (then `rescue` must follow), GenerationMoved, NeedsConsent."""
+        for pause in (*self._pauses, None):
+            try:
+                return self._store.grants.complete_refresh(grant, tokens, self._clock.now())
+            except (Misconfigured, TryAgainLater) as error:
+                if pause is None:
+                    raise NotStored(
+                        f"{grant.account.label} was refreshed, but the new tokens cannot be stored: {error}",
+                        hint=error.hint,
+                        after=self._pauses[-1],
+                    ) from error
+            time.sleep(pause)
+        raise AssertionError  # the last pause is None
+
+    def rescue(self, grant: Grant, tokens: NewTokens, held: ExitStack, stored: Callable[[Grant], None]) -> None:
+        """Go on trying, in a thread of its own, which takes over the account's lock and lets go of it in the end."""
+        self._waiting[grant.account.id] = "the store could not be written"
+        log.critical(
+            "new tokens are in memory only, until the store can be written",
+            extra={"integration": grant.account.integration, "account": grant.account.name},
+        )
+        arguments = (grant, tokens, held, stored)
+        name = f"keep-{grant.account.label}"
+        threading.Thread(target=self._store_at_last, args=arguments, daemon=True, name=name).start()
+
+    def _store_at_last(self, grant: Grant, tokens: NewTokens, held: ExitStack, stored: Callable[[Grant], None]) -> None:
+        with held:
+            try:
+                kept = self._stored_at_last(grant, tokens)
+            finally:
+                del self._waiting[grant.account.id]
+            if kept is not None:
+                stored(kept)
+
+    def _stored_at_last(self, grant: Grant, tokens: NewTokens) -> Grant | None:
+        while True:
+            time.sleep(self._pauses[-1])
+            try:
+                return self._store.grants.complete_refresh(grant, tokens, self._clock.now())
+            except (GenerationMoved, NeedsConsent, UsageFault):
+                # A human consented anew, or took the account away: these tokens are nobody's any more.
+                return None
+            except (Misconfigured, TryAgainLater) as error:
+                self._waiting[grant.account.id] = error.message

@@ -1,0 +1,100 @@
+"""One call on one connection, seen from both ends: whether the request was on its way, and a line that can be cut.
+
+Neither can be asked of requests: its errors do not say whether a TLS failure came with the handshake or with the
+answer, and its read timeout starts anew with every byte, so that a server may drip its header fields for ever.
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from requests.adapters import HTTPAdapter
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from urllib3.connection import HTTPConnection
+    from urllib3.poolmanager import PoolManager
+
+_POOLS: dict[str, type[HTTPConnectionPool]] = {"http": HTTPConnectionPool, "https": HTTPSConnectionPool}
+
+
+class Line:
+    """The connections of one call, within reach of somebody who does not wait for them."""
+
+    def __init__(self) -> None:
+        self.was_cut = False
+        self._connections: list[HTTPConnection] = []
+
+    def cut(self) -> None:
+        """End the call: what is being read ends here, and nothing more is sent."""
+        self.was_cut = True
+        for connection in self._connections:
+            opened = connection.sock
+            if opened is not None:
+                with suppress(OSError):
+                    # Not an SSLSocket's own shutdown, which takes the TLS layer from under the thread that reads.
+                    socket.socket.shutdown(opened, socket.SHUT_RDWR)
+
+    def watch(self, make_pool: type[HTTPConnectionPool]) -> Callable[..., HTTPConnectionPool]:
+        """A maker of pools whose connections are known here."""
+
+        def make(*place: Any, **settings: Any) -> HTTPConnectionPool:
+            pool = make_pool(*place, **settings)
+            connect: Any = pool.ConnectionCls
+
+            def connection(**settings: Any) -> HTTPConnection:
+                made: HTTPConnection = connect(**settings)
+                self._connections.append(made)
+                return made
+
+            pool.ConnectionCls = connection  # type: ignore[assignment]
+            return pool
+
+        return make
+
+
+class LineAdapter(HTTPAdapter):
+    """Sends over a line, once."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        super().__init__(max_retries=0)
+
+    def init_poolmanager(self, *arguments: Any, **settings: Any) -> None:
+        """See HTTPAdapter."""
+        super().init_poolmanager(*arguments, **settings)
+        self._watch(self.poolmanager)
+
+    def proxy_manager_for(self, *arguments: Any, **settings: Any) -> Any:
+        """See HTTPAdapter."""
+        manager = super().proxy_manager_for(*arguments, **settings)
+        self._watch(manager)
+        return manager
+
+    def _watch(self, manager: PoolManager) -> None:
+        pools: dict[str, Any] = {scheme: self._line.watch(pool) for scheme, pool in _POOLS.items()}
+        manager.pool_classes_by_scheme = pools
+
+
+class Form(io.BytesIO):
+    """A request body that knows whether any of it was asked for.
+
+    It is read when the connection stands, TLS, proxy and all, and the head of the request has been sent.
+    """
+
+    def __init__(self, content: bytes, line: Line) -> None:
+        super().__init__(content)
+        self.begun = False
+        self._line = line
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """See BytesIO."""
+        if self._line.was_cut:
+            raise TimeoutError("connecting took too long")
+        self.begun = True
+        return super().read(size)

@@ -1,0 +1,57 @@
+"""Who consented: asked of the ID token, or of the identity URL where the provider has no ID tokens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import requests
+
+from worker.accounts.netrc import given_only
+from worker.errors import EnrolmentFailed
+from worker.oauth.identity import identity_of, read_id_token
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from worker.accounts.client import Client
+    from worker.oauth.tokens import Tokens
+
+#: Bytes of an identity answer.
+_LARGEST_ANSWER = 1 << 18
+_OK = 200
+
+
+def identify(client: Client, tokens: Tokens, nonce: str | None, now: float) -> dict[str, str]:
+    """`subject` and `label` of who consented; empty when the provider offers neither way. Raises EnrolmentFailed."""
+    claims: Mapping[str, object] | None = None
+    if tokens.id_token is not None:
+        claims = read_id_token(
+            tokens.id_token, issuer=client.issuer(), client_id=client.integration.client_id, nonce=nonce, now=now
+        )
+    elif (url := client.identity_url()) is not None:
+        claims = _ask(client, url, tokens)
+    if claims is None:
+        return {}
+    identity = identity_of(dict(claims), subject_claim=client.integration.identity_claim)
+    return {"subject": identity.subject, "label": identity.label}
+
+
+def _ask(client: Client, url: str, tokens: Tokens) -> Mapping[str, object]:
+    headers = {
+        **client.integration.headers,
+        "Authorization": f"Bearer {tokens.access_token}",
+        "Accept": "application/json",
+    }
+    timeout = (client.integration.connect_timeout, client.integration.read_timeout)
+    try:
+        with requests.Session() as session:
+            session.auth = given_only
+            response = session.get(url, headers=headers, timeout=timeout, allow_redirects=False)
+        claims = response.json() if len(response.content) <= _LARGEST_ANSWER else None
+    except (requests.RequestException, ValueError, RecursionError) as error:
+        raise EnrolmentFailed(f"the identity URL gave no answer that can be read ({type(error).__name__})") from None
+    if response.status_code != _OK or not isinstance(claims, dict):
+        raise EnrolmentFailed(
+            f"the identity URL answered {response.status_code}", hint="look at identity_url and the scopes"
+        )
+    return claims

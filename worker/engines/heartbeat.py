@@ -1,0 +1,45 @@
+"""The heartbeat: how a probe outside tells a daemon that works from one that merely has not died.
+
+The daemon touches a file in the state folder as long as its main thread comes round and its store answers: the same
+condition under which it beats systemd's watchdog. Where no systemd watches (a container), `worker status --alive` looks
+how old the last beat is.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: Seconds between two beats at most.
+INTERVAL = 10.0
+#: Seconds after which a heart has stopped: a few beats, and the half minute that a lock on the store may take.
+STOPPED = 90.0
+_NAME = "heartbeat"
+
+
+def beat(state_folder: Path) -> None:
+    """Leave a sign of life. One that cannot be left (the disk was taken away) is missed by whoever looks for it."""
+    with suppress(OSError):
+        descriptor = os.open(state_folder / _NAME, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.utime(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def last_beat(state_folder: Path) -> float | None:
+    """When the last sign of life was left, in seconds since the epoch; None when there is none."""
+    try:
+        return (state_folder / _NAME).stat().st_mtime
+    except OSError:
+        return None
+
+
+def end(state_folder: Path) -> None:
+    """Take the sign away: the daemon has ended on purpose."""
+    with suppress(OSError):
+        (state_folder / _NAME).unlink()

@@ -1,0 +1,27 @@
+"""Catching up: once a human has acted, what an account missed becomes due at once, without anybody asking."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+from sqlmodel import col
+
+from worker.store.tables import ScheduleRow
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+
+def wake_account(session: Session, account_id: int, now: float, *, scopes: frozenset[str] | None = None) -> None:
+    """Make the account's missed runs due now, in the transaction of whatever ended its plight.
+
+    With the scopes of a new consent, jobs that were parked for lack of them go on as well.
+    """
+    query = select(ScheduleRow).where(col(ScheduleRow.account_id) == account_id).order_by(col(ScheduleRow.job))
+    for row in session.scalars(query.with_for_update(key_share=True)):
+        unparked = bool(row.parked) and scopes is not None and scopes.issuperset(row.parked_scopes)
+        if unparked:
+            row.parked, row.parked_scopes = "", []
+        if row.next_due is not None and not row.parked and (row.missed_since is not None or unparked or row.attempts):
+            row.next_due, row.trigger = now, "catch_up"
