@@ -50,7 +50,8 @@ def test_client_enrols_refreshes_and_revokes(workplace: Workplace, provider: Oid
     workplace("jobs", "run", "sync")
     time.sleep(ACCESS_TTL)  # the token's own lifetime
     workplace("jobs", "run", "sync")
-    assert (provider.refreshes(user), workplace.account("acme")["generation"]) == (1, 2)
+    refreshes = provider.refreshes(user)
+    assert workplace.account("acme")["generation"] == 1 + refreshes > 1
     ended = len(provider.facts()["ended"])
     workplace("accounts", "revoke", "api", "acme", "--yes")
     assert workplace.account("acme")["state"] == "revoked"
@@ -72,7 +73,6 @@ def test_wrong_client_secret_is_an_incident_and_the_account_keeps_its_state(
 
 def test_loopback_enrols_with_a_real_browser(workplace: Workplace, provider: OidcProvider) -> None:
     """`--loopback` opens the browser, and the consent comes back to 127.0.0.1 on a port nobody registered."""
-    pytest.importorskip("playwright")
     chromium = require_tool("chromium")
     text = provider.integration(PUBLIC).replace(f'redirect_uri = "{REDIRECT_URI}"\n', "")
     workplace.configure(text)
@@ -89,8 +89,8 @@ def test_import_token_takes_over_from_another_tool(workplace: Workplace, provide
     token = other_tool(provider, "frank")
     done = workplace("enroll", "api", "acme", "--import-token", "--json", given=f"{token}\n")
     assert (done.json["state"], done.json["identity"]) == ("active", "frank")
-    workplace("jobs", "run", "sync")
     assert provider.refreshes("frank") == 1
+    workplace("jobs", "run", "sync")
 
 
 def test_enrolment_needs_the_callback_to_name_the_issuer(workplace: Workplace, provider: OidcProvider) -> None:

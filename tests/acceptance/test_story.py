@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Story = dict[str, Any]
+#: Seconds. The first test that asks plays the story, and others may have to wait for it.
+pytestmark = pytest.mark.timeout(480)
 ROWS = {"sandbox": 300, "oidc-provider": 10, "django": 10}
 
 

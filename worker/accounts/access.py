@@ -64,13 +64,16 @@ class TokenSource:
         if token is not None and not self._lapsed(token):
             return token
         with self._lock:
-            token = self._token
-            if token is not None and not self._lapsed(token):
-                return token
+            lapsed = self._token
+            if lapsed is not None and not self._lapsed(lapsed):
+                return lapsed
             # Somebody else may have refreshed since, even longer ago than a lifetime: the store says.
             grant = self._refresher.read(self._account_id)
-            token = self._take(grant)
-            return self._renewed(grant.generation) if token is None or self._lapsed(token) else token
+            if lapsed is None or grant.generation != lapsed.generation:
+                token = self._take(grant)
+                if token is not None and not self._lapsed(token):
+                    return token
+            return self._renewed(grant.generation)
 
     def replace(self, rejected: AccessToken) -> AccessToken | None:
         """A token fresher than the rejected one; None when no refresh will help.

@@ -24,32 +24,39 @@ _POOLS: dict[str, type[HTTPConnectionPool]] = {"http": HTTPConnectionPool, "http
 
 
 class Line:
-    """The connections of one call, within reach of somebody who does not wait for them."""
+    """The sockets of one call, within reach of somebody who does not wait for them."""
 
     def __init__(self) -> None:
         self.was_cut = False
-        self._connections: list[HTTPConnection] = []
+        self._sockets: list[socket.socket] = []
 
     def cut(self) -> None:
         """End the call: what is being read ends here, and nothing more is sent."""
         self.was_cut = True
-        for connection in self._connections:
-            opened = connection.sock
-            if opened is not None:
-                with suppress(OSError):
-                    # Not an SSLSocket's own shutdown, which takes the TLS layer from under the thread that reads.
-                    socket.socket.shutdown(opened, socket.SHUT_RDWR)
+        for opened in self._sockets:
+            # TypeError: TLS within TLS, by an https proxy, is no socket.
+            with suppress(OSError, TypeError):
+                # Not an SSLSocket's own shutdown, which takes the TLS layer from under the thread that reads.
+                socket.socket.shutdown(opened, socket.SHUT_RDWR)
 
     def watch(self, make_pool: type[HTTPConnectionPool]) -> Callable[..., HTTPConnectionPool]:
         """A maker of pools whose connections are known here."""
 
         def make(*place: Any, **settings: Any) -> HTTPConnectionPool:
             pool = make_pool(*place, **settings)
-            connect: Any = pool.ConnectionCls
+            connection_class: Any = pool.ConnectionCls
 
             def connection(**settings: Any) -> HTTPConnection:
-                made: HTTPConnection = connect(**settings)
-                self._connections.append(made)
+                made: HTTPConnection = connection_class(**settings)
+                connect = made.connect
+
+                def connect_and_tell() -> None:
+                    connect()
+                    # Kept here: the connection lets go of it as soon as an answer says that it is the last one.
+                    if made.sock is not None:
+                        self._sockets.append(made.sock)
+
+                made.connect = connect_and_tell  # type: ignore[method-assign]
                 return made
 
             pool.ConnectionCls = connection  # type: ignore[assignment]

@@ -49,9 +49,13 @@ def open_store(url: str, state_folder: Path, sealer: Sealer, now: float) -> Stor
     (another process is migrating it).
     """
     database = Database(url)
-    locks: Locks = FileLocks(state_folder / "locks") if database.is_sqlite else AdvisoryLocks(database)
-    upgrade(database, locks)
-    verify_key(database, sealer, now)
+    try:
+        locks: Locks = FileLocks(state_folder / "locks") if database.is_sqlite else AdvisoryLocks(database)
+        upgrade(database, locks)
+        verify_key(database, sealer, now)
+    except BaseException:
+        database.close()
+        raise
     return Store(database, locks, sealer)
 
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 from store_helpers import Process, enrol, start_process
 
+from worker.crypto.keyring import Keyring, new_key
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from worker.crypto.keyring import Keyring
     from worker.store.records import Grant
     from worker.store.store import Store
 
@@ -36,3 +37,9 @@ def spawn(tmp_path: Path, keyring: Keyring) -> Iterator[Callable[..., Process]]:
     for process in processes:
         process.process.kill()
         process.process.communicate()
+
+
+@pytest.fixture
+def other_keyring() -> Keyring:
+    """Another key of the same name."""
+    return Keyring((new_key("k1"),))
