@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from requests.adapters import HTTPAdapter
 from requests.utils import rewind_body
+from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, ReadTimeoutError
 from urllib3.util import Retry
 
 from worker.errors import BodyNotReplayable
@@ -23,8 +24,21 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 _POOL = 32
 
 
+class _Mending(Retry):
+    """Mends what is broken, not what is slow: a timeout is told at once, as the kind of error that it is."""
+
+    def increment(self, method: str | None = None, url: str | None = None, *rest: Any, **named: Any) -> Any:
+        """See Retry. Raises the timeout, in the form in which requests knows it."""
+        error = named.get("error")
+        if isinstance(error, ReadTimeoutError):
+            raise error
+        if type(error) is ConnectTimeoutError:  # a refused connection is one as well, to urllib3
+            raise MaxRetryError(named["_pool"], url or "", error)
+        return super().increment(method, url, *rest, **named)
+
+
 def _retries(read: int) -> Retry:
-    return Retry(
+    return _Mending(
         total=3,
         connect=2,
         read=read,

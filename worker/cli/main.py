@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -79,7 +77,6 @@ for module in (init, enroll, secrets, accounts, jobs, run, once, status, runs, k
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
-    _end_on_sigterm()
     line = hoist(sys.argv[1:] if arguments is None else list(arguments))
     as_json = "--json" in line[:3]
     try:
@@ -101,15 +98,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         complain(str(shown()), path, as_json=as_json)
         sys.exit(_USAGE)
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _end_on_sigterm() -> None:
-    """Let SIGTERM end us as PID 1 of a container, where the kernel drops signals that nobody handles.
-
-    The daemon and `worker once` have handlers of their own; until those stand, and for other commands, this one does.
-    """
-    if os.getpid() == 1:
-        signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
 
 
 def complain(message: str, path: str, *, as_json: bool) -> None:

@@ -1,0 +1,238 @@
+"""The quick look for `worker status`: plain SQL that says the same as the repositories."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from store_helpers import DEAD, LATER, NOW, enrol, entry, schedule
+
+from worker.errors import StoreUnusable
+from worker.redact import Secret
+from worker.states import AccountState, RunState
+from worker.store import snapshot
+from worker.store.records import Finding, RunCounts
+from worker.store.runs import RunEnd, RunFilter
+
+if TYPE_CHECKING:
+    from worker.store.store import Store
+
+
+def _take(store: Store, limit: int = 50) -> dict[str, Any]:
+    path = store.database.path if store.database.is_sqlite else None
+    return snapshot.take(store.database.url.render_as_string(hide_password=False), path, limit)
+
+
+@pytest.fixture
+def busy_store(store: Store) -> Store:
+    """A bit of everything: accounts in every state, runs of every kind, an incident open and one closed."""
+    grants = {name: enrol(store, name) for name in ("good", "dead", "failing", "paused", "revoked", "parked")}
+    store.grants.flag(grants["dead"], DEAD, NOW + 1)
+    for step in (2, 3):
+        store.grants.fail_refresh(grants["failing"], LATER, NOW + step, not_before=NOW + 60)
+    store.accounts.pause(grants["paused"].account, NOW + 4, "holiday")
+    store.grants.erase(grants["revoked"].account, NOW + 5)
+    store.schedule.ensure("sync", {grant.account.id: NOW + number for number, grant in enumerate(grants.values())})
+    store.schedule.ensure("other", {grants["good"].account.id: NOW + 9})
+    store.schedule.ensure("gone", {grants["good"].account.id: NOW})
+    store.schedule.retire(["sync", "other"])
+    store.schedule.park("sync", grants["parked"].account.id, "lacks write", ["write"])
+    first = store.schedule.claim(entry(store, grants["good"]), NOW, NOW + 60, "me", "first")
+    assert first is not None
+    store.runs.finish(first, RunEnd(RunState.SUCCEEDED, RunCounts(rows=7)), NOW + 10)
+    assert store.schedule.claim(entry(store, grants["failing"]), NOW + 1, NOW + 60, "me", "first") is not None
+    store.runs.skip(entry(store, grants["dead"]), "needs_consent", NOW + 2, NOW + 60)
+    for kind in ("down", "client_refused"):
+        store.incidents.report("arlo", kind, Finding(kind, f"{kind}!"), NOW, remedy="mend it", not_before=NOW)
+    store.incidents.close("arlo", "down", NOW + 1)
+    return store
+
+
+def test_snapshot_of_an_empty_store_is_empty(store: Store) -> None:
+    """Every part is there, with nothing in it."""
+    assert _take(store) == {
+        "accounts": {},
+        "troubled": [],
+        "failing": [],
+        "incidents": [],
+        "jobs": [],
+        "last_runs": [],
+    }
+
+
+def test_snapshot_counts_accounts_as_the_repository_does(busy_store: Store) -> None:
+    """By state."""
+    counted: dict[str, int] = {}
+    for account in busy_store.accounts.list():
+        counted[account.state] = counted.get(account.state, 0) + 1
+    assert _take(busy_store)["accounts"] == counted
+
+
+def test_snapshot_lists_accounts_in_trouble_as_the_repository_does(busy_store: Store) -> None:
+    """Everything but active, longest first."""
+    expected = [
+        {
+            "integration": account.integration,
+            "account": account.name,
+            "state": account.state,
+            "cause": account.cause,
+            "reason": account.reason,
+            "state_since": account.state_since,
+        }
+        for account in sorted(busy_store.accounts.list(), key=lambda account: account.state_since)
+        if account.state != AccountState.ACTIVE
+    ]
+    assert _take(busy_store)["troubled"] == expected
+    assert len(expected) == 3
+
+
+def test_snapshot_lists_failing_grants_as_the_repository_does(busy_store: Store) -> None:
+    """How often, since when, until when."""
+    grant = busy_store.grants.read(busy_store.accounts.get("arlo", "failing").id)
+    assert _take(busy_store)["failing"] == [
+        {
+            "integration": "arlo",
+            "account": "failing",
+            "failures": grant.failures,
+            "failing_since": grant.failing_since,
+            "not_before": grant.not_before,
+        }
+    ]
+
+
+def test_snapshot_lists_incidents_as_the_repository_does(busy_store: Store) -> None:
+    """The open ones."""
+    expected = [
+        {
+            "integration": incident.integration,
+            "kind": incident.kind,
+            "opened_at": incident.opened_at,
+            "last_at": incident.last_at,
+            "occurrences": incident.occurrences,
+            "cause": incident.cause,
+            "remedy": incident.remedy,
+        }
+        for incident in busy_store.incidents.list()
+    ]
+    assert _take(busy_store)["incidents"] == expected
+    assert len(expected) == 1
+
+
+def test_snapshot_lists_runs_as_the_repository_does(busy_store: Store) -> None:
+    """Newest first."""
+    expected = [
+        {
+            "id": run.id,
+            "job": run.job,
+            "integration": run.integration,
+            "account": run.account,
+            "state": run.state,
+            "started_at": run.started_at,
+            "finished_at": run.finished_at,
+            "rows": run.counts.rows,
+            "error": run.error,
+        }
+        for run in busy_store.runs.list(RunFilter())
+    ]
+    assert _take(busy_store)["last_runs"] == expected
+    assert len(expected) == 3
+
+
+def test_snapshot_sums_up_jobs_as_the_repository_does(busy_store: Store) -> None:
+    """Next, last, how many accounts, how many under way or parked; retired jobs are left out."""
+    rows = busy_store.schedule.entries()
+    expected = [
+        {
+            "job": job,
+            "next_due": min(row.next_due or 0 for row in rows if row.job == job),
+            "last_started": last,
+            "oldest_success": success,
+            "accounts": sum(row.job == job for row in rows),
+            "running": sum(row.job == job for row in busy_store.schedule.running()),
+            "parked": sum(row.job == job and row.parked != "" for row in rows),
+        }
+        for job, last, success in (("other", None, None), ("sync", NOW + 1, NOW + 10))
+    ]
+    assert _take(busy_store)["jobs"] == expected
+
+
+def test_snapshot_keeps_to_its_limit(busy_store: Store) -> None:
+    """Of each part."""
+    found = _take(busy_store, 1)
+    assert {len(found[name]) for name in ("troubled", "failing", "incidents", "jobs", "last_runs")} == {1}
+
+
+def test_snapshot_opens_nothing_sealed(busy_store: Store) -> None:
+    """Not even ciphertext leaves through it."""
+    assert not any(isinstance(value, bytes) for part in _take(busy_store).values() for value in _leaves(part))
+
+
+def _leaves(part: Any) -> list[Any]:
+    if isinstance(part, dict):
+        return [leaf for value in part.values() for leaf in _leaves(value)]
+    if isinstance(part, list):
+        return [leaf for value in part for leaf in _leaves(value)]
+    return [part]
+
+
+def test_snapshot_without_a_database_says_what_to_do(tmp_path: Path) -> None:
+    """Nobody has enrolled yet. Looking makes no file."""
+    with pytest.raises(StoreUnusable, match="there is no database at") as caught:
+        snapshot.take("", tmp_path / "worker.db", 5)
+    assert "worker enroll" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_snapshot_of_a_database_without_tables_says_so(database_url: str, tmp_path: Path) -> None:
+    """Nothing of ours is in it yet."""
+    path = None
+    if database_url.startswith("sqlite"):
+        path = tmp_path / "empty.db"
+        path.touch()
+    with pytest.raises(StoreUnusable, match="cannot be read"):
+        snapshot.take(database_url, path, 5)
+
+
+def test_snapshot_of_garbage_says_so(tmp_path: Path) -> None:
+    """Something else lies there."""
+    (tmp_path / "worker.db").write_text("dear aunt" * 500)
+    with pytest.raises(StoreUnusable, match="file is not a database"):
+        snapshot.take("", tmp_path / "worker.db", 5)
+
+
+@pytest.mark.parametrize("password", ["hunter%zz2", "hunter2-secret"])
+def test_snapshot_of_an_unreachable_server_hides_the_password(password: str) -> None:
+    """Also one that the driver stumbles over."""
+    with pytest.raises(StoreUnusable, match="the PostgreSQL store cannot be read") as caught:
+        snapshot.take(f"postgresql://worker:{password}@127.0.0.1:1/x", None, 5)
+    assert "hunter" not in f"{caught.value}"
+
+
+def test_snapshot_after_a_crash_sees_what_was_committed(sqlite_store: Store, spawn) -> None:
+    """The daemon was killed in the middle of a transaction: its journal is rolled back by whoever reads first."""
+    schedule(sqlite_store, enrol(sqlite_store))
+    sqlite_store.secrets.set("arlo", "x", Secret("y"), NOW)
+    process = spawn("spill", sqlite_store, "200")
+    assert process.line() == "spilled"
+    process.kill()
+    assert _take(sqlite_store)["accounts"] == {"active": 1}
+
+
+def test_snapshot_of_a_hot_copy_sees_what_was_committed(sqlite_store: Store, spawn, tmp_path: Path) -> None:
+    """The same for a copy of file and journal, as a snapshot of the disk gives them."""
+    enrol(sqlite_store)
+    process = spawn("spill", sqlite_store, "200")
+    assert process.line() == "spilled"
+    for end in ("", "-journal"):
+        shutil.copy(f"{sqlite_store.database.path}{end}", tmp_path / f"copy.db{end}")
+    process.kill()
+    assert snapshot.take("", tmp_path / "copy.db", 5)["accounts"] == {"active": 1}
+
+
+def test_snapshot_writes_nothing(sqlite_store: Store) -> None:
+    """It only looks."""
+    before = sqlite_store.database.path.read_bytes()
+    _take(sqlite_store)
+    assert sqlite_store.database.path.read_bytes() == before
