@@ -19,7 +19,7 @@
     │   └── FenceLost              1   a newer run of the same job and account has begun
     └── TamperedSecret            78   a ciphertext does not belong where it was found
 
-Exit codes follow DESIGN: 0 done, 1 failed, 2 usage, 3 a human must consent, 75 try again later (sysexits
+Exit codes: 0 done, 1 failed, 2 usage, 3 a human must consent, 75 try again later (sysexits
 EX_TEMPFAIL), 78 configuration (EX_CONFIG).
 """
 

@@ -5,10 +5,11 @@ import inspect
 import pytest
 
 from worker import errors
-from worker.errors import ConfigProblems, NeedsConsent, ScopeMissing, TryAgainLater, WorkerError
+from worker.errors import ConfigProblems, Interrupted, NeedsConsent, ScopeMissing, TryAgainLater, WorkerError
 
 _ALL = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, WorkerError)]
-_PLAIN = [kind for kind in _ALL if kind is not ConfigProblems]
+#: ConfigProblems makes its own message, Interrupted takes no advice: there is nothing to do about a shutdown.
+_PLAIN = [kind for kind in _ALL if kind not in {ConfigProblems, Interrupted}]
 
 
 @pytest.mark.parametrize(

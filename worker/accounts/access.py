@@ -16,6 +16,8 @@ from worker.errors import WorkerError
 from worker.log import bind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from worker.accounts.refresh import Refresher
     from worker.clock import Clock
     from worker.redact import Secret
@@ -29,6 +31,9 @@ MARGIN, MARGIN_PART = 1.0, 0.1
 #: Seconds for which a generation that was refused although fresh is not refreshed again. Where a token names no
 #: lifetime they stand for it; where it lives longer, a request that succeeds after them ends it.
 REFUSED_AT_LEAST = 3600.0
+#: … unless the API has taken that token nowhere since. Then it may be dead after all (revoked between the refresh and
+#: the replay), and only a refresh can tell: after these seconds, as seldom as a provider that is down is asked.
+REFUSED_PAUSE = 900.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class TokenSource:
         self._token: AccessToken | None = None
         #: Refused although fresh, as far as this source has seen.
         self._refused_generation: int | None = None
+        #: … and taken elsewhere since.
+        self._alive_generation: int | None = None
         #: How many new generations this source has seen.
         self.refreshes = 0
 
@@ -117,6 +124,9 @@ class TokenSource:
         if token.generation not in {token.grant.refused_generation, self._refused_generation}:
             return
         if self._clock.now() < token.grant.issued_at + REFUSED_AT_LEAST:
+            if not (token.grant.refused_alive or self._alive_generation == token.generation):
+                self._alive_generation = token.generation
+                self._remember(lambda: self._store.grants.set_alive(token.grant))
             return
         self._mark(token, refused=False)
         with self._lock:
@@ -125,11 +135,14 @@ class TokenSource:
                 self._token = None
 
     def _mark(self, token: AccessToken, *, refused: bool) -> None:
+        self._remember(lambda: self._store.grants.set_refused(token.grant, refused=refused))
+
+    def _remember(self, store: Callable[[], None]) -> None:
         try:
-            self._store.grants.set_refused(token.grant, refused=refused)
+            store()
         except WorkerError as error:
             # The caller has an answer, and gets it.
-            log.warning("a mark of the token could not be stored", extra={"refused": refused, "reason": error.message})
+            log.warning("a mark of the token could not be stored", extra={"reason": error.message})
 
     def _renewed(self, generation: int) -> AccessToken:
         token = self._take(self._refresher.refresh(self._account_id, generation))
@@ -163,8 +176,10 @@ class TokenSource:
         """Whether this generation is marked as refused though fresh, and could not have lapsed since."""
         if grant.generation not in {grant.refused_generation, self._refused_generation}:
             return False
-        lifetime = grant.lifetime if grant.lifetime is not None else REFUSED_AT_LEAST
-        return self._clock.now() < grant.issued_at + lifetime
+        until = grant.lifetime if grant.lifetime is not None else REFUSED_AT_LEAST
+        if not (grant.refused_alive or self._alive_generation == grant.generation):
+            until = min(until, REFUSED_PAUSE)
+        return self._clock.now() < grant.issued_at + until
 
 
 def _margin(lifetime: float | None) -> float:

@@ -45,6 +45,11 @@ class Keeper:
         #: Accounts whose tokens are in memory only, with what the store says.
         self._waiting: dict[int, str] = {}
 
+    @property
+    def waiting(self) -> int:
+        """How many accounts' tokens are in memory only."""
+        return len(self._waiting)
+
     def refuse_waiting(self, account_id: int) -> None:
         """Raise NotStored while this account's tokens wait for a store that can be written."""
         words = self._waiting.get(account_id)

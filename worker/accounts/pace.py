@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 class Pace(Protocol):
     """Asked before and after every request of a session."""
 
+    def check(self) -> None:
+        """Raise DeadlineExceeded or Interrupted when the run must end: no refresh is begun then."""
+
     def before(self, url: str) -> float | None:
         """Wait for leave to send. Answers the seconds this request may take at most; None for no limit.
 
@@ -23,6 +26,9 @@ class Pace(Protocol):
 
 class NoPace:
     """Every request at once, every answer as it comes."""
+
+    def check(self) -> None:
+        """See Pace."""
 
     def before(self, url: str) -> float | None:  # noqa: ARG002 - the protocol's
         """See Pace."""

@@ -14,7 +14,10 @@ likely is, lost in rotation, not revoked.
 from __future__ import annotations
 
 import random
-from contextlib import ExitStack
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from worker.accounts.backoff import wait_after
@@ -34,7 +37,7 @@ from worker.store.records import SCOPE_MISSING, Finding, Grant, NewTokens
 from worker.store.store import account_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from worker.accounts.client import Client
     from worker.clock import Clock
@@ -44,9 +47,9 @@ if TYPE_CHECKING:
 
     Failure = GrantDead | ClientAtFault | Postponed | NotSent | NoAnswer
 
-#: Answers that may come from something between us and a server that has already rotated, or from one that fell over
-#: after it had.
-_AMBIGUOUS_STATUSES = {200, 500, 502, 504}
+#: Seconds between two looks at tokens that wait to be stored.
+_LOOK = 0.1
+_SUCCESSES, _SERVER_ERROR = range(200, 300), 500
 
 
 class Refresher:
@@ -65,6 +68,8 @@ class Refresher:
         self._clock = clock
         self._events = events
         self._keeper = Keeper(store, clock, store_pauses)
+        self._in_flight = 0
+        self._settled = threading.Condition()
 
     def read(self, account_id: int) -> Grant:
         """The grant as stored; no call. Raises NeedsConsent when the account has none or a human must act."""
@@ -79,7 +84,7 @@ class Refresher:
         `after` in seconds), Busy (another process held the account's lock too long).
         """
         self._keeper.refuse_waiting(account_id)
-        with ExitStack() as held:
+        with self._counted(), ExitStack() as held:
             held.enter_context(self._store.locks.hold(account_lock(account_id)))
             while True:
                 grant = self._store.grants.read(account_id)
@@ -90,19 +95,50 @@ class Refresher:
                 except GenerationMoved:
                     continue  # a human consented meanwhile: read again
 
+    def wait_settled(self, seconds: float) -> bool:
+        """Wait until no refresh is under way and all new tokens are stored; answers whether it came to that.
+
+        A process that ends in between loses the tokens it was given.
+        """
+        deadline = time.monotonic() + seconds
+        with self._settled:
+            if not self._settled.wait_for(lambda: not self._in_flight, timeout=seconds):
+                return False
+        while self._keeper.waiting:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_LOOK)
+        return True
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._settled:
+            self._in_flight += 1
+        try:
+            yield
+        finally:
+            with self._settled:
+                self._in_flight -= 1
+                self._settled.notify_all()
+
     def _refresh_locked(self, grant: Grant, held: ExitStack) -> Grant:
         self._refuse_unusable(grant)
         self._refuse_early(grant)
         client = self._clients.get(grant.account.integration)
         if client is None:
             raise Misconfigured(f"integration {grant.account.integration} is not in the configuration")
-        request = refresh_request(
-            client.token_url(),
-            client.credentials(),
-            self._read_refresh_token(grant),
-            redirect_uri=client.integration.redirect_uri if client.integration.refresh_sends_redirect_uri else None,
-            extra=client.integration.token_params,
-        )
+        refresh_token = self._read_refresh_token(grant)
+        try:
+            request = refresh_request(
+                client.token_url(),
+                client.credentials(),
+                refresh_token,
+                redirect_uri=client.integration.redirect_uri if client.integration.refresh_sends_redirect_uri else None,
+                extra=client.integration.token_params,
+            )
+        except Misconfigured as error:
+            self._report_client(grant.account.integration, Finding("misconfigured", error.message), error.hint, wait=0)
+            raise
         # Read before this attempt counts: what earlier ones may have lost.
         doubt = self._earlier_doubt(grant)
         self._store.grants.begin_refresh(grant, process_note(), self._clock.now())
@@ -119,6 +155,8 @@ class Refresher:
         raise self._failure(grant, answer, doubt)
 
     def _failure(self, grant: Grant, answer: Failure, doubt: str) -> WorkerError:
+        # A provider may repeat a token in its complaint about it.
+        answer = replace(answer, evidence=self._store.scrubbed(answer.evidence))
         match answer:
             case GrantDead(evidence=evidence):
                 return self._flagged(grant, evidence, doubt)
@@ -191,12 +229,16 @@ class Refresher:
         finding = Finding("client refused", f"the provider refuses the client itself ({word})", evidence)
         remedy = f"worker secrets set {integration} client_secret; or look at [integrations.{integration}]"
         self._store.grants.fail_refresh(grant, finding, now, not_before=now, doubt=_ambiguity(evidence))
+        self._report_client(integration, finding, remedy, wait=wait)
+        return Misconfigured(f"{integration}: {finding.reason}", hint=remedy, evidence=evidence)
+
+    def _report_client(self, integration: str, finding: Finding, remedy: str, *, wait: float) -> None:
+        now = self._clock.now()
         opened = self._store.incidents.report(
             integration, CLIENT_REFUSED, finding, now, remedy=remedy, not_before=now + wait
         )
         if opened:
             self._events.publish(IncidentOpened(integration, CLIENT_REFUSED, finding.reason, remedy))
-        return Misconfigured(f"{integration}: {finding.reason}", hint=remedy, evidence=evidence)
 
     def _postponed(self, grant: Grant, evidence: dict[str, object], after: float | None, ambiguous: str) -> WorkerError:
         wait = wait_after(grant.failures + 1, after, random.random())  # noqa: S311
@@ -270,7 +312,9 @@ def _new_tokens(tokens: Tokens, asked_at: float) -> NewTokens:
 def _ambiguity(evidence: Mapping[str, object]) -> str:
     """What about an answer without tokens may hide a rotation; empty when nothing does."""
     status = evidence.get("status")
-    return f"an answer {status} that nobody could read" if status in _AMBIGUOUS_STATUSES else ""
+    # From something between us and a server that has already rotated, or from one that fell over after it had.
+    ambiguous = isinstance(status, int) and (status in _SUCCESSES or status >= _SERVER_ERROR)
+    return f"an answer {status} that nobody could read" if ambiguous else ""
 
 
 def _remedy(grant: Grant) -> str:

@@ -157,12 +157,14 @@ class AccountSession(requests.Session):
         # A caller that brings credentials of his own wants those.
         if "Authorization" in request.headers or origin(request.url or "") not in self._settings.origins:
             return self._send_paced(request, **kwargs)
+        self._pace.check()
         token, sent_at = self._tokens.current(), self._tokens.now()
         response = self._send_with(request, token, **kwargs)
         rejection = self._read(response)
         if rejection is None:
             return response
         try:
+            self._pace.check()
             fresher = self._tokens.replace(token)
             again = request if fresher is None else replayable(request)
         except BaseException:

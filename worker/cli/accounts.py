@@ -169,7 +169,7 @@ def remove(
     keep_grant: Annotated[bool, typer.Option("--keep-grant", help="Do not revoke it at the provider first.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Revoke the grant, then delete the account with its cursors' schedule and history. Rows in sinks stay.
+    """Revoke the grant, then delete the account, its schedule and its history. Rows and cursors in sinks stay.
 
     Example: worker accounts remove arlo acme --yes
     """

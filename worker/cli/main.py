@@ -128,4 +128,4 @@ def hoist(line: list[str]) -> list[str]:
             front.append(word)
         else:
             rest.append(word)
-    return [*dict.fromkeys(front[:1]), *front[1:], *rest]
+    return [*front, *rest]

@@ -28,6 +28,9 @@ def tell(text: str) -> None:
 
 def print_error(message: str, hint: str, code: int, *, as_json: bool) -> None:
     """An error: what happened and what to do; with `--json` also as the one document on stdout."""
+    from worker.redact import scrub_patterns
+
+    message, hint = scrub_patterns(message), scrub_patterns(hint)
     tell(f"worker: {message}")
     if hint:
         tell(f"Try: {hint}")

@@ -32,6 +32,8 @@ def set_secret(context: typer.Context, integration: _Integration, name: _Name = 
     """
     from getpass import getpass
 
+    from worker.accounts.recovery import CLIENT_REFUSED
+    from worker.engines.doorbell import ring
     from worker.redact import Secret
 
     if name != "client_secret":
@@ -47,7 +49,12 @@ def set_secret(context: typer.Context, integration: _Integration, name: _Name = 
         value = sys.stdin.readline().rstrip("\r\n")
     if not value:
         raise UsageFault("no value on stdin", hint=f"worker secrets set {integration} {name} < FILE")
-    replaced = wiring.store.secrets.set(integration, name, Secret(value), wiring.clock.now())
+    now = wiring.clock.now()
+    replaced = wiring.store.secrets.set(integration, name, Secret(value), now)
+    if wiring.store.incidents.release(integration, CLIENT_REFUSED, now):
+        # What failed for want of the right secret is tried again at once.
+        wiring.store.schedule.wake_integration(integration, now)
+    ring(wiring.state_folder)
     if called.as_json:
         print_json({"integration": integration, "name": name, "replaced": replaced})
     else:

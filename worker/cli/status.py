@@ -121,6 +121,9 @@ def _show(found: dict[str, Any]) -> None:
         say(f"  {row['integration']}/{row['account']}: {row['state']} for {since}: {row['reason']}")
         if row["state"] == "needs_consent":
             say(f"    mend it: worker enroll {row['integration']} {row['account']}")
+    troubled = sum(count for state, count in found["accounts"].items() if state != "active")
+    if troubled > len(found["troubled"]):
+        say(f"  and {troubled - len(found['troubled'])} more: worker accounts list")
     for row in found["failing"]:
         failing = span(now - row["failing_since"])
         say(f"  {row['integration']}/{row['account']}: refresh failing for {failing}, {row['failures']} attempts")

@@ -42,6 +42,11 @@ def check(context: typer.Context) -> None:
     called = invocation(context)
     store = called.wiring().store
     faults = store.database.integrity_faults()
+    for integration, name, _ in store.secrets.list():
+        try:
+            store.secrets.get(integration, name)
+        except TamperedSecret as error:
+            faults.append(error.message)
     for account in store.accounts.list():
         try:
             grant = store.grants.read(account.id)

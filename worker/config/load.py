@@ -21,7 +21,7 @@ from worker.errors import ConfigProblems, Misconfigured
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: Where a config is looked for when nobody names one (DESIGN section 5).
+#: Where a config is looked for when nobody names one.
 VARIABLE = "WORKER_CONFIG"
 PLACES = (Path("config.toml"), Path("/etc/worker/config.toml"))
 

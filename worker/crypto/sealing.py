@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from worker.errors import KeyUnusable, TamperedSecret
-from worker.redact import Secret
+from worker.redact import Scrubber, Secret
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     from worker.crypto.keyring import Keyring
-    from worker.redact import Scrubber
 
 _VERSION = 1
 _NONCE_BYTES = 12
@@ -54,7 +53,8 @@ class Sealer:
 
     def __init__(self, keyring: Keyring, scrubber: Scrubber | None = None) -> None:
         self.keyring = keyring
-        self._scrubber = scrubber
+        #: Knows every secret that passed through here.
+        self.scrubber = scrubber or Scrubber()
         self._ciphers: dict[str, AESGCM] = {}
 
     def seal(self, secret: Secret, binding: Binding) -> bytes:
@@ -92,8 +92,7 @@ class Sealer:
         return secret
 
     def _learn(self, secret: Secret) -> None:
-        if self._scrubber is not None:
-            self._scrubber.learn(secret)
+        self.scrubber.learn(secret)
 
     def _cipher(self, key_id: str) -> AESGCM:
         cipher = self._ciphers.get(key_id)

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from worker.jobs.paging import Style
     from worker.jobs.sinks import Stream
 
-#: Seconds to connect and between two bytes of the answer. Without them a silent server holds a run for ever.
-TIMEOUT = (10.0, 60.0)
-
 
 def _never_ends() -> None:
     """A run without a deadline."""
@@ -96,7 +93,7 @@ class RunContext:
     ) -> requests.Response:
         """See Context."""
         self._facts.check()
-        response = self.session.get(self.url(path), params=params, headers=headers, timeout=TIMEOUT)
+        response = self.session.get(self.url(path), params=params, headers=headers)
         return require_success(response, now=self._clock.now(), explain=explain)
 
     def pages(

@@ -223,6 +223,7 @@ class Runner:
             origins=frozenset(origin(place) for place in client.integration.api_origins),
             rules=client.rejection_rules,
             headers={"User-Agent": services.user_agent, **client.integration.headers},
+            timeout=(client.integration.connect_timeout, client.integration.read_timeout),
         )
         return AccountSession(tokens, settings, pace)
 

@@ -13,14 +13,15 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 
-def wake_account(session: Session, account_id: int, now: float, *, scopes: frozenset[str] | None = None) -> None:
+def wake_account(session: Session, account_id: int, now: float, *, consented: bool = False) -> None:
     """Make the account's missed runs due now, in the transaction of whatever ended its plight.
 
-    With the scopes of a new consent, jobs that were parked for lack of them go on as well.
+    After a new consent, jobs that were parked for lack of a scope are tried again as well.
     """
     query = select(ScheduleRow).where(col(ScheduleRow.account_id) == account_id).order_by(col(ScheduleRow.job))
     for row in session.scalars(query.with_for_update(key_share=True)):
-        unparked = bool(row.parked) and scopes is not None and scopes.issuperset(row.parked_scopes)
+        # Whether the consent brings what was missing, the next run finds out: providers spell scopes in several ways.
+        unparked = bool(row.parked) and consented
         if unparked:
             row.parked, row.parked_scopes = "", []
         if row.next_due is not None and not row.parked and (row.missed_since is not None or unparked or row.attempts):

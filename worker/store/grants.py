@@ -180,6 +180,14 @@ class Grants:
             row, _ = self._rows_to_write(session, grant.account.id)
             if row.generation == grant.generation:
                 row.refused_generation = grant.generation if refused else None
+                row.refused_alive = False
+
+    def set_alive(self, grant: Grant) -> None:
+        """Remember that the API took this generation's token elsewhere, after having refused it."""
+        with self._database.write() as session:
+            row, _ = self._rows(session, grant.account.id)
+            if row.generation == grant.generation and row.refused_generation == grant.generation:
+                row.refused_alive = True
 
     def store_consent(self, consent: Consent, now: float) -> Grant:
         """Store a finished enrolment: a new account, or re-consent in place; missed runs become due at once."""
@@ -196,14 +204,16 @@ class Grants:
                     account_id=account.id, generation=0, consent_generation=0, issued_at=now, consented_at=now
                 )
                 session.add(row)
-            self._replace_tokens(row, account, consent.tokens, keep_refresh_token=False)
+            self._replace_tokens(
+                row, account, consent.tokens, keep_refresh_token=self._same_person(row, account, consent)
+            )
             self._replace_consent(row, account, consent, now)
             _forget_failures(session, row)
             finding = Finding("enrolled" if created else "consented", consent.how, {"scopes": list(row.scopes)})
             account.state_before_pause = None
             move(session, account, AccountState.ACTIVE, finding, now)
             account.cause = account.reason = ""
-            wake_account(session, account.id, now, scopes=frozenset(row.scopes))
+            wake_account(session, account.id, now, consented=True)
             return self._to_grant(row, account, None)
 
     def erase(self, account: Account, now: float) -> None:
@@ -276,10 +286,18 @@ class Grants:
         )
         row.sealed_access_token = self._sealer.seal(access_token, _binding(account, "access_token", row.generation))
         row.token_type, row.issued_at, row.lifetime = tokens.token_type, tokens.issued_at, tokens.lifetime
-        row.refused_generation = None
+        row.refused_generation, row.refused_alive = None, False
         if tokens.scopes is not None:
             row.scopes = list(tokens.scopes)
         return rotated
+
+    def _same_person(self, row: GrantRow, account: AccountRow, consent: Consent) -> bool:
+        """Whether whoever consented before has consented again: some providers send a refresh token only once."""
+        subject = consent.identity.get("subject")
+        if subject is None or row.sealed_identity is None:
+            return False
+        binding = _binding(account, "identity", row.consent_generation)
+        return bool(json.loads(self._sealer.open(row.sealed_identity, binding).reveal()).get("subject") == subject)
 
     def _replace_consent(self, row: GrantRow, account: AccountRow, consent: Consent, now: float) -> None:
         row.consented_at, row.consent_generation, row.refreshed_at = now, row.generation, None
@@ -315,6 +333,7 @@ class Grants:
             not_before=row.not_before,
             intent_started_at=intent.started_at if intent is not None and same else None,
             has_refresh_token=row.sealed_refresh_token is not None,
+            refused_alive=row.refused_alive,
         )
 
 

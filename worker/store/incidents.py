@@ -63,6 +63,15 @@ class Incidents:
             row.closed_at = now
             return _to_incident(row)
 
+    def release(self, integration: str, kind: str, now: float) -> bool:
+        """Somebody has acted: the next attempt need not wait. Answers whether such an incident is open."""
+        with self._database.write() as session:
+            row = _open_row(session, integration, kind)
+            if row is None:
+                return False
+            row.not_before = now
+            return True
+
     def find_open(self, integration: str, kind: str) -> Incident | None:
         """The open incident of this kind, or None."""
         with self._database.read() as session:

@@ -61,6 +61,8 @@ class Grant:
     #: A refresh was begun and its outcome never stored.
     intent_started_at: float | None
     has_refresh_token: bool
+    #: The API has taken the refused generation's token elsewhere since.
+    refused_alive: bool = False
 
     @property
     def expires_at(self) -> float | None:

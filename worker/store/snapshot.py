@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 _COUNTS = "SELECT state, count(*) FROM account GROUP BY state ORDER BY state"
 _TROUBLED = (
     "SELECT integration, name, state, cause, reason, state_since FROM account"
-    " WHERE state <> 'active' ORDER BY state_since LIMIT ?"
+    " WHERE state <> 'active'"
+    " ORDER BY CASE state WHEN 'needs_consent' THEN 0 WHEN 'in_doubt' THEN 1 ELSE 2 END, state_since LIMIT ?"
 )
 _FAILING = (
     "SELECT a.integration, a.name, g.failures, g.failing_since, g.not_before FROM grant_ g"

@@ -17,6 +17,7 @@ from worker.store.secrets import ClientSecrets
 from worker.store.timeline import Timeline
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from worker.crypto.sealing import Sealer
@@ -29,6 +30,7 @@ class Store:
     def __init__(self, database: Database, locks: Locks, sealer: Sealer) -> None:
         self.database = database
         self.locks = locks
+        self._scrubber = sealer.scrubber
         self.accounts = Accounts(database)
         self.grants = Grants(database, sealer)
         self.secrets = ClientSecrets(database, sealer)
@@ -36,6 +38,10 @@ class Store:
         self.incidents = Incidents(database)
         self.schedule = Schedule(database)
         self.runs = Runs(database)
+
+    def scrubbed(self, evidence: Mapping[str, object]) -> dict[str, object]:
+        """Evidence from outside, without the secrets that are known to this process."""
+        return {name: self._scrubber(value) if isinstance(value, str) else value for name, value in evidence.items()}
 
     def close(self) -> None:
         """Close all connections."""

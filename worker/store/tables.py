@@ -69,6 +69,8 @@ class GrantRow(SQLModel, table=True):
     refreshed_at: float | None = None
     #: The API refused the access token of this generation although it was fresh: no refresh will mend that.
     refused_generation: int | None = None
+    #: … and took it elsewhere since: so it is alive, and the refusal is about something else.
+    refused_alive: bool = False
     #: Failed refreshes in a row, since when, and before which moment no other may start.
     failures: int = 0
     failing_since: float | None = None

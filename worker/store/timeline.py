@@ -44,7 +44,7 @@ class Timeline:
 
     def prune(self, before: float) -> int:
         """Forget the routine (refreshes that went well) before a moment; changes of state are kept for good."""
-        routine = (col(TimelineRow.kind) == "refreshed") & (col(TimelineRow.at) < before)
+        routine = (col(TimelineRow.kind).in_(("refreshed", "refresh_failed"))) & (col(TimelineRow.at) < before)
         with self._database.write() as session:
             return row_count(session.execute(delete(TimelineRow).where(routine)))
 

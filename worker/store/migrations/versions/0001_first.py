@@ -75,6 +75,7 @@ def upgrade() -> None:
         sa.Column("consent_generation", sa.Integer(), nullable=False),
         sa.Column("refreshed_at", sa.Float(), nullable=True),
         sa.Column("refused_generation", sa.Integer(), nullable=True),
+        sa.Column("refused_alive", sa.Boolean(), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("failing_since", sa.Float(), nullable=True),
         sa.Column("not_before", sa.Float(), nullable=True),
