@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds that runs are given to notice an abort (they do at their next request) before they are left behind.
 _ABORT_GRACE = 2.0
+#: Seconds for which a refresh that is under way is waited for: its timeouts end it before. A process that left in
+#: between would lose the tokens it is being given.
+SETTLE = 75.0
 #: Seconds between two looks, while draining, at whether to hurry.
 _LOOK = 0.2
 #: Seconds for which a lock is waited for that `worker status` may be looking at for an instant.
@@ -55,6 +58,8 @@ def run_daemon(parts: Daemonic, environ: Mapping[str, str]) -> int:
         control.serve(notifier)
         notifier.send("STOPPING=1")
         drain(parts.engine, parts.stopping, parts.drain_timeout, control.hurried)
+        if not parts.wiring.refresher.wait_settled(SETTLE):
+            log.critical("a refresh was cut off; the next start settles what became of it")
         heartbeat.end(parts.state_folder)
         doorbell.close()
         parts.store.close()

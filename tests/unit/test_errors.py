@@ -32,7 +32,7 @@ _PLAIN = [kind for kind in _ALL if kind not in {ConfigProblems, Interrupted}]
     ],
 )
 def test_error_has_the_exit_code_of_the_contract(name: str, code: int) -> None:
-    """DESIGN section 5."""
+    """Scripts rely on these exit codes."""
     assert getattr(errors, name).exit_code == code
 
 

@@ -48,5 +48,5 @@ def test_finished_run_state_has_no_way_out(state: str) -> None:
 
 
 def test_run_states_are_those_of_the_contract() -> None:
-    """DESIGN section 5 lists them."""
+    """These are the run states that operators see."""
     assert " ".join(RunState) == "queued running succeeded failed retrying skipped interrupted timed_out"

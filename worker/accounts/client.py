@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 #: Bytes of a metadata document.
 _LARGEST_DOCUMENT = 1 << 18
 _OK = 200
+#: Answers that speak of the server's state, not of the address.
+_PASSING, _SERVER_ERROR = frozenset({408, 425, 429}), 500
 
 
 @dataclass(frozen=True)
@@ -120,30 +122,40 @@ class Client:
     def _discover(self, issuer: str) -> ProviderMetadata:
         documents: list[dict[str, object]] = []
         faults: list[str] = []
-        timeouts = (self.integration.connect_timeout, self.integration.read_timeout)
+        passing = False
         for url in metadata_urls(issuer):
-            try:
-                response = requests.get(
-                    url,
-                    timeout=timeouts,
-                    allow_redirects=False,
-                    auth=given_only,
-                    headers={"User-Agent": self._settings.user_agent, "Accept": "application/json"},
-                )
-                document = response.json() if len(response.content) <= _LARGEST_DOCUMENT else None
-            except (requests.RequestException, ValueError, RecursionError) as error:
-                faults.append(f"{url}: {type(error).__name__}")
+            found = self._fetch(url)
+            if isinstance(found, dict):
+                documents.append(found)
                 continue
-            if response.status_code == _OK and isinstance(document, dict):
-                documents.append(document)
-            else:
-                faults.append(f"{url}: {response.status_code}")
-        if not documents:
-            raise TryAgainLater(
-                f"integration {self.name}: no metadata at the issuer ({'; '.join(faults)})",
-                hint="look at issuer, or set authorize_url and token_url by hand",
+            faults.append(f"{url}: {found}")
+            passing = passing or not isinstance(found, int) or found in _PASSING or found >= _SERVER_ERROR
+        if documents:
+            # One of the addresses tried may be another issuer's on the same host.
+            own = [document for document in documents if document.get("issuer") == issuer]
+            return merge_metadata(issuer, own or documents)
+        kind = TryAgainLater if passing else Misconfigured
+        raise kind(
+            f"integration {self.name}: no metadata at the issuer ({'; '.join(faults)})",
+            hint="look at issuer, or set authorize_url and token_url by hand",
+        )
+
+    def _fetch(self, url: str) -> dict[str, object] | int | str:
+        """A JSON object, or what came instead of one: a status, or the name of an error."""
+        try:
+            response = requests.get(
+                url,
+                timeout=(self.integration.connect_timeout, self.integration.read_timeout),
+                allow_redirects=False,
+                auth=given_only,
+                headers={"User-Agent": self._settings.user_agent, "Accept": "application/json"},
             )
-        return merge_metadata(issuer, documents)
+            document = response.json() if len(response.content) <= _LARGEST_DOCUMENT else None
+        except requests.JSONDecodeError:
+            return response.status_code
+        except (requests.RequestException, ValueError, RecursionError) as error:
+            return type(error).__name__
+        return document if response.status_code == _OK and isinstance(document, dict) else response.status_code
 
 
 def _dialect(integration: Integration) -> Dialect:

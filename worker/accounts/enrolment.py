@@ -140,6 +140,7 @@ class Enrolment:
         request = code_request(
             client.token_url(), client.credentials(), redemption, extra=client.integration.token_params
         )
+        self._store.database.prove_writable()
         asked_at = self._clock.now()
         tokens = self._granted(client.ask(request), "the authorization code")
         identity = identify(client, tokens, attempt.nonce, self._clock.now())
@@ -162,6 +163,7 @@ class Enrolment:
         )
         # Found now, not after the token has been spent.
         client.identity_url()
+        self._store.database.prove_writable()
         asked_at = self._clock.now()
         tokens = self._granted(client.ask(request), "the refresh token")
         if tokens.refresh_token is None:

@@ -229,6 +229,8 @@ def describe(wiring: Wiring, account: Account) -> dict[str, Any]:
 def remedy(account: Account) -> str:
     """What a human has to do for this account; empty when nothing."""
     names = f"{account.integration} {account.name}"
+    if account.cause == "insufficient_scope":
+        return f"add the scope to [integrations.{account.integration}] scopes, then: worker enroll {names}"
     return {
         "needs_consent": f"worker enroll {names}",
         "paused": f"worker accounts resume {names}",

@@ -141,8 +141,16 @@ def _dry_run(
         stream = Stream(assignment.name, account.integration, account.name)
         sink = dry_sink(assignment.sink, stream, begin)
         attempted = wiring.runner.attempt(assignment, Work(account, "dry-run", 1, sink, limit, dry=True))
-        failed = _told(wiring, account, attempted) or failed
-        shown.append({"account": account.label, "tables": sink.tables, "cursor": sink.read_cursor(stream)})
+        fault = _told(wiring, account, attempted)
+        failed = fault or failed
+        shown.append(
+            {
+                "account": account.label,
+                "tables": sink.tables,
+                "cursor": sink.read_cursor(stream),
+                "error": fault.message if fault else None,
+            }
+        )
     if as_json:
         print_json({"dry_run": True, "accounts": shown, "error": failed.message if failed else None})
     else:
@@ -150,7 +158,9 @@ def _dry_run(
             for table, rows in item["tables"].items():
                 say(f"{item['account']} {table}: {len(rows)} rows")
                 print_table(list(dict.fromkeys(name for row in rows for name in row)), rows)
-            if not item["tables"]:
+            if item["error"]:
+                say(f"{item['account']}: {item['error']}")
+            elif not item["tables"]:
                 say(f"{item['account']}: no rows")
         tell("A dry run: nothing was written, and no cursor moved.")
     if failed is not None:
@@ -177,11 +187,13 @@ def _real_run(
     as_json: bool,
 ) -> None:
     from worker.cli.runs import describe
+    from worker.daemon import SETTLE
     from worker.engines.timetable import Timetable
     from worker.runner.trial import SinceSink
     from worker.states import RunState
     from worker.store.runs import RunFilter
 
+    _end_on_signals(wiring)
     limit, begin = how
     if begin is not None:
         assignment = replace(assignment, sink=SinceSink(assignment.sink, begin))
@@ -203,11 +215,26 @@ def _real_run(
         runs += [describe(run) for run in wiring.store.runs.list(newest)]
         if state is RunState.INTERRUPTED:
             break  # from the keyboard, and not meant for this account alone
+    wiring.refresher.wait_settled(SETTLE)
     if as_json:
         print_json(runs)
     else:
         print_table(("id", "job", "account", "state", "rows", "seconds", "error"), runs)
     raise typer.Exit(_exit_code(runs, wiring, accounts))
+
+
+def _end_on_signals(wiring: Wiring) -> None:
+    """Let SIGTERM and Ctrl-C end the run at its next request: cutting a refresh off would lose the tokens it brings."""
+    import signal
+    import threading
+
+    def end() -> None:
+        wiring.stopping.draining.set()
+        wiring.stopping.aborting.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # On a thread of its own: the handler runs between any two instructions, also while an event's lock is held.
+        signal.signal(number, lambda _number, _frame: threading.Thread(target=end, daemon=True).start())
 
 
 def _exit_code(runs: list[dict[str, Any]], wiring: Wiring, accounts: list[Account]) -> int:

@@ -31,17 +31,23 @@ def new(
     from pathlib import Path
 
     from worker.crypto.keyring import create_keyring_file, new_key
-    from worker.errors import KeyUnusable, UsageFault
+    from worker.errors import KeyUnusable, Misconfigured, UsageFault
 
     called = invocation(context)
     path = Path(file)
-    if not file:
+    try:
         config = called.load_config()
-        if config.keyring.path is None:
+    except Misconfigured:
+        if not file:
+            raise
+    else:
+        if not file and config.keyring.path is None:
             raise UsageFault("the config names no keyring file", hint="worker keys new FILE")
-        path = config.keyring.path
+        known = config.keyring.path
+        path = known if not file and known is not None else path
         database = config.store.sqlite_path
-        if database is not None and database.exists() and database.stat().st_size:
+        ours = known is not None and path.absolute() == known
+        if ours and database is not None and database.exists() and database.stat().st_size:
             raise KeyUnusable(
                 f"{database} exists and was sealed with another key; a new one cannot open it",
                 hint="restore the keyring from your copy",

@@ -52,7 +52,7 @@ def once(context: typer.Context, job: Annotated[str, typer.Option("--job", help=
 
 def _run(wiring: Wiring, job: str | None) -> tuple[dict[str, int], bool]:
     """How many attempts ended in which state, and whether we were told to stop meanwhile."""
-    from worker.daemon import drain
+    from worker.daemon import SETTLE, drain
 
     engine = wiring.engine()
     # The handler takes no lock: it runs between any two instructions of this very thread.
@@ -64,4 +64,5 @@ def _run(wiring: Wiring, job: str | None) -> tuple[dict[str, int], bool]:
         left = drain(engine, wiring.stopping, wiring.config.worker.drain_timeout, lambda: len(stops) > 1)
         if left:
             engine.ended[RunState.INTERRUPTED] += left
+    wiring.refresher.wait_settled(SETTLE)
     return {str(state): count for state, count in sorted(engine.ended.items())}, bool(stops)

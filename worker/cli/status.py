@@ -120,7 +120,8 @@ def _show(found: dict[str, Any]) -> None:
         since = span(now - row["state_since"])
         say(f"  {row['integration']}/{row['account']}: {row['state']} for {since}: {row['reason']}")
         if row["state"] == "needs_consent":
-            say(f"    mend it: worker enroll {row['integration']} {row['account']}")
+            first = "add the scope to the integration's scopes, then " if row["cause"] == "insufficient_scope" else ""
+            say(f"    mend it: {first}worker enroll {row['integration']} {row['account']}")
     troubled = sum(count for state, count in found["accounts"].items() if state != "active")
     if troubled > len(found["troubled"]):
         say(f"  and {troubled - len(found['troubled'])} more: worker accounts list")

@@ -18,7 +18,7 @@ from worker.oauth.lifetime import read_number
 #: Seconds by which the provider's clock and ours may differ.
 _LEEWAY = 60
 _JWS_PARTS = 3
-_CLOCK = "compare this machine's clock with the provider's: worker doctor"
+_CLOCK = "compare this machine's clock with the provider's"
 _CLIENT = "check client_id and issuer in the configuration"
 #: Claims that people recognise an account by, the best first.
 _LABELS = ("email", "preferred_username", "username", "login", "name")

@@ -27,7 +27,7 @@ from sqlalchemy.exc import DBAPIError, NoResultFound
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.orm import Session
 
-from worker.errors import Busy, StoreUnusable, UsageFault
+from worker.errors import Busy, StoreUnusable, TryAgainLater, UsageFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,11 +124,17 @@ class Database:
             yield
             return
         if not self._turn.acquire(timeout=LOCK_WAIT):
-            raise Busy(f"{self.name} was being written by another thread for {LOCK_WAIT:.0f} s", hint="worker doctor")
+            raise Busy(f"{self.name} was being written by another thread for {LOCK_WAIT:.0f} s", hint="worker status")
         try:
             yield
         finally:
             self._turn.release()
+
+    def prove_writable(self) -> None:
+        """Commit something durable, before anything is spent that has to be stored. Raises as `write` does."""
+        with self.write() as session:
+            # Pages are really written: an update that changes nothing is not free on either database.
+            session.execute(text("UPDATE key_check SET created_at = created_at"))
 
     def integrity_faults(self) -> list[str]:
         """What SQLite finds wrong with its file; empty when it is sound. PostgreSQL checks its pages itself."""
@@ -159,7 +165,7 @@ class Database:
         # The statement's parameters are not repeated: they may be anything. The driver's own words are enough.
         words = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
         if "is locked" in words or "lock timeout" in words:
-            return Busy(f"{self.name} was locked by another process for {LOCK_WAIT:.0f} s", hint="worker doctor")
+            return Busy(f"{self.name} was locked by another process for {LOCK_WAIT:.0f} s", hint="worker status")
         if "deadlock detected" in words:
             return Busy(f"{self.name}: two transactions waited for each other; this one was undone")
         hints = {
@@ -171,6 +177,9 @@ class Database:
             "onnect": "look at store.url, and whether the server runs",
         }
         hint = next((text for part, text in hints.items() if part in words), "worker store check")
+        if "disk is full" in words or "onnect" in words:
+            # A pause may mend these: a service must not give up on a database that is still starting.
+            return TryAgainLater(f"{self.name}: {words}", hint=hint, evidence={"driver": words})
         return StoreUnusable(f"{self.name}: {words}", hint=hint, evidence={"driver": words})
 
 

@@ -10,8 +10,8 @@ from worker.config.load import find, load
 from worker.config.model import RateLimit
 from worker.errors import ConfigProblems, Misconfigured
 
-# DESIGN section 6, with its placeholders filled in.
-DESIGN = """
+# The sections of the README's configuration and more, each option with a value.
+WHOLE = """
 [worker]
 state_dir = "state"             # relative to this file
 jobs_path = ["jobs"]
@@ -62,8 +62,8 @@ events = ["needs_consent", "incident", "recovered"]
 
 
 def test_load_reads_the_design_as_written(folder):
-    """The block of DESIGN section 6 loads, value for value."""
-    config = folder.load(DESIGN)
+    """A file that uses every section loads, value for value."""
+    config = folder.load(WHOLE)
     arlo = config.integrations["arlo"]
     job = config.jobs["arlo-registrations"]
     assert config.worker.state_dir == folder.path / "state"
@@ -82,7 +82,7 @@ def test_load_reads_the_design_as_written(folder):
 
 def test_load_reads_the_shortest_form_of_the_design(folder):
     """What the design comments out is not needed: the preset knows it."""
-    lines = DESIGN.splitlines()
+    lines = WHOLE.splitlines()
     given = ("issuer", "authorize_url", "token_url", "revoke_url", "device_url", "identity_url", "redirect_uri",
              "client_auth", "api_", "rate_limit", "client_secret")  # fmt: skip
     arlo = folder.load("\n".join(line for line in lines if not line.startswith(given))).integrations["arlo"]
