@@ -53,11 +53,11 @@ class Attempt:
 
     client: Client
     account: str
-    #: What the human opens.
-    url: str
+    #: What the human opens. Holds the state and the nonce.
+    url: str = field(repr=False)
     expected: ExpectedCallback
     verifier: Secret
-    nonce: str | None
+    nonce: str | None = field(repr=False)
     _unspent: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def spend(self) -> None:
@@ -282,8 +282,10 @@ class Enrolment:
             return before, self._store.grants.store_consent(consent, self._clock.now())
 
     def _refuse_other(self, account: Account, identity: dict[str, str], choices: Choices) -> None:
+        if choices.replace_identity:
+            return
         known = self._store.grants.read_identity(account.id)
-        if choices.replace_identity or not known or not identity or known["subject"] == identity["subject"]:
+        if not known or not identity or known["subject"] == identity["subject"]:
             return
         raise EnrolmentFailed(
             f"{account.label} belongs to {known['label']}, but {identity['label']} consented; nothing was changed",

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at tokens that wait to be stored.
 _LOOK = 0.1
-_SUCCESSES, _SERVER_ERROR = range(200, 300), 500
+_SUCCESSES, _SERVER_ERROR, _BUSY = range(200, 300), 500, 503
 
 
 class Refresher:
@@ -313,7 +313,8 @@ def _ambiguity(evidence: Mapping[str, object]) -> str:
     """What about an answer without tokens may hide a rotation; empty when nothing does."""
     status = evidence.get("status")
     # From something between us and a server that has already rotated, or from one that fell over after it had.
-    ambiguous = isinstance(status, int) and (status in _SUCCESSES or status >= _SERVER_ERROR)
+    # Not 503: whoever says that he cannot serve has not served.
+    ambiguous = isinstance(status, int) and (status in _SUCCESSES or status >= _SERVER_ERROR) and status != _BUSY
     return f"an answer {status} that nobody could read" if ambiguous else ""
 
 

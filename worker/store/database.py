@@ -177,7 +177,8 @@ class Database:
             "onnect": "look at store.url, and whether the server runs",
         }
         hint = next((text for part, text in hints.items() if part in words), "worker store check")
-        if "disk is full" in words or "onnect" in words:
+        refused = any(part in words for part in ("does not exist", "authentication failed", "pg_hba.conf"))
+        if "disk is full" in words or ("onnect" in words and not refused):
             # A pause may mend these: a service must not give up on a database that is still starting.
             return TryAgainLater(f"{self.name}: {words}", hint=hint, evidence={"driver": words})
         return StoreUnusable(f"{self.name}: {words}", hint=hint, evidence={"driver": words})

@@ -13,21 +13,19 @@ compares the generation first, so that a late answer never overwrites a newer gr
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 from sqlmodel import col
 
 from worker.clock import rfc3339
-from worker.crypto.sealing import Binding
 from worker.errors import NeedsConsent
-from worker.redact import Secret
 from worker.states import AccountState
 from worker.store.accounts import create_row, find_row, move, to_account
 from worker.store.catch_up import wake_account
 from worker.store.database import LOCKED, alone, storable
-from worker.store.records import Finding, Grant
+from worker.store.records import Finding
+from worker.store.sealed_grants import SealedGrants
 from worker.store.tables import AccountRow, GrantRow, RefreshIntentRow
 from worker.store.timeline import note
 
@@ -35,8 +33,9 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from worker.crypto.sealing import Sealer
+    from worker.redact import Secret
     from worker.store.database import Database
-    from worker.store.records import Account, Consent, NewTokens
+    from worker.store.records import Account, Consent, Grant, NewTokens
 
 
 class GenerationMoved(Exception):
@@ -48,14 +47,14 @@ class Grants:
 
     def __init__(self, database: Database, sealer: Sealer) -> None:
         self._database = database
-        self._sealer = sealer
+        self._sealed = SealedGrants(sealer)
 
     def read(self, account_id: int) -> Grant:
         """The grant as it is stored now. Raises NeedsConsent when the account has none."""
         with self._database.read() as session:
             row, account = self._rows(session, account_id)
             intent = session.get(RefreshIntentRow, account_id)
-            return self._to_grant(row, account, intent)
+            return self._sealed.to_grant(row, account, intent)
 
     def read_refresh_token(self, grant: Grant) -> Secret:
         """The refresh token of exactly this generation. Raises GenerationMoved, or NeedsConsent when there is none."""
@@ -68,17 +67,13 @@ class Grants:
                     hint="ask for offline access in its scopes, then:"
                     f" worker enroll {account.integration} {account.name}",
                 )
-            return self._sealer.open(row.sealed_refresh_token, _binding(account, "refresh_token", row.generation))
+            return self._sealed.open_refresh_token(row, account)
 
     def read_identity(self, account_id: int) -> dict[str, str]:
         """Who consented (`subject`, `label`, `issuer`); empty when the provider did not say."""
         with self._database.read() as session:
             row = session.get(GrantRow, account_id)
-            if row is None or row.sealed_identity is None:
-                return {}
-            binding = _binding(session.get_one(AccountRow, account_id), "identity", row.consent_generation)
-            identity: dict[str, str] = json.loads(self._sealer.open(row.sealed_identity, binding).reveal())
-            return identity
+            return {} if row is None else self._sealed.open_identity(row, session.get_one(AccountRow, account_id))
 
     def begin_refresh(self, grant: Grant, holder: str, now: float) -> int:
         """Commit the intent to refresh this generation; answers how often it was sent before without an answer.
@@ -106,7 +101,7 @@ class Grants:
         with self._database.write() as session:
             row, account = self._rows_to_write(session, grant.account.id)
             _compare(row, grant.generation)
-            rotated = self._replace_tokens(row, account, tokens)
+            rotated = self._sealed.replace_tokens(row, account, tokens)
             row.refreshed_at = now
             _forget_failures(session, row)
             note(
@@ -122,7 +117,7 @@ class Grants:
                 account.cause = account.reason = ""
             elif account.state_before_pause == AccountState.IN_DOUBT:
                 account.state_before_pause = AccountState.ACTIVE
-            return self._to_grant(row, account, None)
+            return self._sealed.to_grant(row, account, None)
 
     def fail_refresh(self, grant: Grant, finding: Finding, now: float, *, not_before: float, doubt: str = "") -> None:
         """An answer that a pause mends: clear the intent, keep the account's state, remember when to try again.
@@ -185,7 +180,7 @@ class Grants:
     def set_alive(self, grant: Grant) -> None:
         """Remember that the API took this generation's token elsewhere, after having refused it."""
         with self._database.write() as session:
-            row, _ = self._rows(session, grant.account.id)
+            row, _ = self._rows_to_write(session, grant.account.id)
             if row.generation == grant.generation and row.refused_generation == grant.generation:
                 row.refused_alive = True
 
@@ -204,17 +199,17 @@ class Grants:
                     account_id=account.id, generation=0, consent_generation=0, issued_at=now, consented_at=now
                 )
                 session.add(row)
-            self._replace_tokens(
-                row, account, consent.tokens, keep_refresh_token=self._same_person(row, account, consent)
+            self._sealed.replace_tokens(
+                row, account, consent.tokens, keep_refresh_token=self._sealed.same_person(row, account, consent)
             )
-            self._replace_consent(row, account, consent, now)
+            self._sealed.replace_consent(row, account, consent, now)
             _forget_failures(session, row)
             finding = Finding("enrolled" if created else "consented", consent.how, {"scopes": list(row.scopes)})
             account.state_before_pause = None
             move(session, account, AccountState.ACTIVE, finding, now)
             account.cause = account.reason = ""
             wake_account(session, account.id, now, consented=True)
-            return self._to_grant(row, account, None)
+            return self._sealed.to_grant(row, account, None)
 
     def erase(self, account: Account, now: float) -> None:
         """The grant was given back: forget its tokens, keep the account's history.
@@ -263,82 +258,6 @@ class Grants:
                 hint=f"worker enroll {account.integration} {account.name}",
             )
         return row, account
-
-    def _replace_tokens(
-        self, row: GrantRow, account: AccountRow, tokens: NewTokens, *, keep_refresh_token: bool = True
-    ) -> bool:
-        """Write the new tokens under the next generation; answers whether the refresh token is a new one."""
-        refresh_token = tokens.refresh_token
-        rotated = refresh_token is not None
-        access_token = tokens.access_token
-        if not access_token and row.sealed_access_token is not None:
-            # The provider extends the old one instead of giving a new one.
-            access_token = self._sealer.open(row.sealed_access_token, _binding(account, "access_token", row.generation))
-        if refresh_token is None and keep_refresh_token and row.sealed_refresh_token is not None:
-            # Sealed anew: the ciphertext is bound to the generation.
-            binding = _binding(account, "refresh_token", row.generation)
-            refresh_token = self._sealer.open(row.sealed_refresh_token, binding)
-        row.generation += 1
-        row.sealed_refresh_token = (
-            None
-            if refresh_token is None
-            else self._sealer.seal(refresh_token, _binding(account, "refresh_token", row.generation))
-        )
-        row.sealed_access_token = self._sealer.seal(access_token, _binding(account, "access_token", row.generation))
-        row.token_type, row.issued_at, row.lifetime = tokens.token_type, tokens.issued_at, tokens.lifetime
-        row.refused_generation, row.refused_alive = None, False
-        if tokens.scopes is not None:
-            row.scopes = list(tokens.scopes)
-        return rotated
-
-    def _same_person(self, row: GrantRow, account: AccountRow, consent: Consent) -> bool:
-        """Whether whoever consented before has consented again: some providers send a refresh token only once."""
-        subject = consent.identity.get("subject")
-        if subject is None or row.sealed_identity is None:
-            return False
-        binding = _binding(account, "identity", row.consent_generation)
-        return bool(json.loads(self._sealer.open(row.sealed_identity, binding).reveal()).get("subject") == subject)
-
-    def _replace_consent(self, row: GrantRow, account: AccountRow, consent: Consent, now: float) -> None:
-        row.consented_at, row.consent_generation, row.refreshed_at = now, row.generation, None
-        row.requested_scopes = list(consent.requested_scopes)
-        if consent.tokens.scopes is None:
-            # No scope in the answer: what was asked for is what was granted (RFC 6749, section 5.1).
-            row.scopes = list(consent.requested_scopes)
-        row.sealed_identity = None
-        if consent.identity:
-            binding = _binding(account, "identity", row.consent_generation)
-            row.sealed_identity = self._sealer.seal(Secret(json.dumps(consent.identity)), binding)
-
-    def _to_grant(self, row: GrantRow, account: AccountRow, intent: RefreshIntentRow | None) -> Grant:
-        access_token = None
-        if row.sealed_access_token is not None:
-            binding = _binding(account, "access_token", row.generation)
-            access_token = self._sealer.open(row.sealed_access_token, binding)
-        same = intent is not None and intent.generation == row.generation
-        return Grant(
-            account=to_account(account),
-            generation=row.generation,
-            access_token=access_token,
-            token_type=row.token_type,
-            scopes=tuple(row.scopes),
-            requested_scopes=tuple(row.requested_scopes),
-            issued_at=row.issued_at,
-            lifetime=row.lifetime,
-            consented_at=row.consented_at,
-            refreshed_at=row.refreshed_at,
-            refused_generation=row.refused_generation,
-            failures=row.failures,
-            failing_since=row.failing_since,
-            not_before=row.not_before,
-            intent_started_at=intent.started_at if intent is not None and same else None,
-            has_refresh_token=row.sealed_refresh_token is not None,
-            refused_alive=row.refused_alive,
-        )
-
-
-def _binding(account: AccountRow, field: str, generation: int) -> Binding:
-    return Binding("grant", account.uid, field, generation)
 
 
 def _compare(row: GrantRow, generation: int) -> None:

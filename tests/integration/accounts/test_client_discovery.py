@@ -73,7 +73,7 @@ def test_client_refuses_another_issuer_s_document(at_issuer):
 
 def test_client_passes_over_another_issuer_s_document_beside_its_own(at_issuer):
     """A host with several issuers answers at some address with the wrong one."""
-    client, server = at_issuer(published, lambda issuer: published("https://other.example"))
+    client, server = at_issuer(published, lambda _: published("https://other.example"))
     assert client.token_url() == f"{server.origin}/token"
 
 
@@ -96,7 +96,7 @@ def test_client_blames_the_config_when_there_is_nothing_at_the_issuer(at_issuer,
 
 
 def test_client_takes_no_credentials_to_the_issuer(at_issuer, tmp_path, monkeypatch):
-    """netrc's least of all."""
+    """Least of all those of netrc."""
     netrc = tmp_path / "netrc"
     netrc.write_text("default login somebody password else\n")
     netrc.chmod(0o600)

@@ -171,7 +171,7 @@ class TestReConsent:
         assert house.consent().grant.generation == 2
 
     def test_is_told(self, house, sandbox):
-        """needs_consent to active."""
+        """From needs_consent to active."""
         account = house.enrol()
         sandbox.revoke("acme")
         with pytest.raises(Exception, match="needs consent"):

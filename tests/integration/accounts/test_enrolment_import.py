@@ -96,7 +96,7 @@ class TestRevoke:
         assert len(house.store.timeline.of(house.account())) == 2
 
     def test_is_told(self, house):
-        """active to revoked."""
+        """From active to revoked."""
         account = house.enrol()
         house.enrolment.revoke(house.client, account)
         (event,) = house.told(AccountMoved)

@@ -1,4 +1,4 @@
-"""Every way in which an enrolment ends without a grant: a clear message, nothing stored, an existing grant untouched."""
+"""Every way in which an enrolment ends without a grant: a clear message, nothing stored, nothing changed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def untouched(request, house):
         assert house.refresh(house.account()).generation == 2
 
 
-def fails(house, back, error=EnrolmentFailed, match=""):
+def fails(house, back, error=EnrolmentFailed, match=None):
     attempt = house.begin()
     with pytest.raises(error, match=match) as caught:
         house.enrolment.finish(attempt, back(attempt), Choices())

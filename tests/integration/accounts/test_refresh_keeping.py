@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 
 from worker.accounts.keeping import NotStored
-from worker.errors import Busy, StoreUnusable, TryAgainLater
+from worker.errors import Busy, TryAgainLater
 from worker.events import GrantRefreshed
 from worker.store.store import account_lock
 
@@ -119,6 +119,6 @@ def test_full_disk_before_the_refresh_spends_nothing(house):
         "CREATE TRIGGER full BEFORE INSERT ON refresh_intent"
         " BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END",
     )
-    with pytest.raises(StoreUnusable):
+    with pytest.raises(TryAgainLater):
         house.refresh(account)
     assert (house.refresh_calls, house.account().state) == (0, "active")

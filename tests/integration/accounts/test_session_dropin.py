@@ -238,6 +238,9 @@ class TestTimeout:
         """What is left of the run is all that a request may take."""
 
         class Left:
+            def check(self):
+                """Nothing ends the run."""
+
             def before(self, url):
                 return 0.05
 
@@ -254,6 +257,9 @@ class TestTimeout:
         from urllib3.util import Timeout
 
         class Left:
+            def check(self):
+                """Nothing ends the run."""
+
             def before(self, url):
                 return 0.0
 
@@ -274,6 +280,9 @@ class TestPace:
         def __init__(self, times: int) -> None:
             self.times = times
             self.asked: list[str] = []
+
+        def check(self):
+            """Nothing ends the run."""
 
         def before(self, url):
             self.asked.append(url)

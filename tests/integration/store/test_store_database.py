@@ -20,7 +20,7 @@ from sqlalchemy import event, text
 from store_helpers import NOW, enrol, entry, race, schedule
 
 from worker.crypto.keyring import render_keyring
-from worker.errors import Busy, StoreUnusable
+from worker.errors import Busy, StoreUnusable, TryAgainLater, TryAgainLater
 from worker.redact import Secret
 from worker.store.database import Database, create_private_folder
 from worker.store.store import open_store
@@ -148,7 +148,7 @@ def test_lock_that_is_never_freed_ends_as_busy(sqlite_store: Store, monkeypatch:
     with pytest.raises(Busy, match=r"worker\.db was locked by another process") as caught:
         enrol(sqlite_store)
     holder.close()
-    assert (caught.value.exit_code, caught.value.hint) == (75, "worker doctor")
+    assert (caught.value.exit_code, caught.value.hint) == (75, "worker status")
 
 
 def test_row_lock_that_is_never_freed_ends_as_busy(postgresql_store: Store) -> None:
@@ -294,7 +294,7 @@ def test_full_disk_says_so_and_loses_nothing(sqlite_store: Store) -> None:
     """SQLite's own limit stands for the disk."""
     grant = enrol(sqlite_store)
     event.listen(sqlite_store.database.engine, "checkout", lambda raw, *_: raw.execute("PRAGMA max_page_count=1"))
-    with pytest.raises(StoreUnusable, match="disk is full") as caught:
+    with pytest.raises(TryAgainLater, match="disk is full") as caught:
         sqlite_store.secrets.set("arlo", "long", Secret("x" * 100_000), NOW)
     assert "free some space" in caught.value.hint
     assert sqlite_store.grants.read(grant.account.id) == grant
@@ -359,10 +359,17 @@ def test_unreachable_server_is_named_without_its_password(sealer: Sealer, tmp_pa
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with pytest.raises(StoreUnusable, match="onnect") as caught:
+    with pytest.raises(TryAgainLater, match="onnect") as caught:
         open_store(f"postgresql://worker:hunter2-secret@127.0.0.1:{port}/x", tmp_path, sealer, NOW)
     assert caught.value.hint == "look at store.url, and whether the server runs"
     assert "hunter2" not in f"{caught.value.message} {caught.value.__cause__} {caught.value.evidence}"
+
+
+def test_database_that_does_not_exist_is_no_matter_of_time(sealer: Sealer, tmp_path: Path, new_postgresql) -> None:
+    """The server answers, and says that store.url is off: waiting mends nothing."""
+    with pytest.raises(StoreUnusable, match="does not exist") as caught:
+        open_store(new_postgresql().replace("/test_", "/not_"), tmp_path, sealer, NOW)
+    assert caught.value.hint == "look at store.url, and whether the server runs"
 
 
 def test_error_shows_no_parameters_in_its_chain(store: Store) -> None:

@@ -109,6 +109,25 @@ def test_consent_without_identity_forgets_the_old_one(store: Store, grant: Grant
     assert store.grants.read_identity(grant.account.id) == {}
 
 
+def test_consent_of_the_same_person_without_a_refresh_token_keeps_the_old_one(store: Store, grant: Grant) -> None:
+    """Some providers send it only the first time."""
+    renewed = enrol(store, tokens=tokens("new-access-token", None))
+    assert (renewed.generation, _refresh_token(store, grant)) == (2, REFRESH)
+
+
+@pytest.mark.parametrize("identity", [{"subject": "s2"}, {}])
+def test_consent_of_somebody_else_keeps_no_refresh_token(store: Store, grant: Grant, identity: dict[str, str]) -> None:
+    """Or of nobody knows whom: the old token may be another person's."""
+    assert not enrol(store, identity=identity, tokens=tokens("new-access-token", None)).has_refresh_token
+
+
+def test_consent_is_the_way_out_of_values_that_do_not_open(store: Store, grant: Grant) -> None:
+    """Whatever stands in the row, a new grant replaces it."""
+    for name in ("sealed_identity", "sealed_access_token", "sealed_refresh_token"):
+        _put(store, grant, name, b"broken")
+    assert enrol(store, tokens=tokens("new-access-token", "new-refresh-token")) == _again(store, grant)
+
+
 def test_two_first_consents_at_once_make_one_account(store: Store) -> None:
     """Two enrolments of the same new name: the second one is a re-consent, not an error."""
     outcomes = race(8, lambda _: enrol(store).generation)
@@ -388,6 +407,20 @@ def test_refused_generation_can_be_forgotten(store: Store, grant: Grant) -> None
     store.grants.set_refused(grant, refused=True)
     store.grants.set_refused(grant, refused=False)
     assert _again(store, grant).refused_generation is None
+
+
+def test_refused_token_that_was_taken_elsewhere_is_alive(store: Store, grant: Grant) -> None:
+    """The refusal is about something else; forgotten with the next generation."""
+    store.grants.set_refused(grant, refused=True)
+    store.grants.set_alive(grant)
+    assert _again(store, grant).refused_alive
+    assert not store.grants.complete_refresh(grant, tokens(), NOW).refused_alive
+
+
+def test_token_that_was_not_refused_is_not_called_alive(store: Store, grant: Grant) -> None:
+    """Late news about an older generation changes nothing either."""
+    store.grants.set_alive(grant)
+    assert not _again(store, grant).refused_alive
 
 
 # Identity

@@ -67,3 +67,17 @@ def test_closings_at_once_close_it_once(store: Store) -> None:
     _report(store)
     outcomes = race(8, lambda _: store.incidents.close("arlo", "client_refused", NOW))
     assert [outcome is not None for outcome in outcomes].count(True) == 1
+
+
+def test_released_incident_stays_open_without_a_wait(store: Store) -> None:
+    """Somebody has acted: the next attempt tells whether it helped."""
+    _report(store)
+    assert store.incidents.release("arlo", "client_refused", NOW + 1)
+    found = store.incidents.find_open("arlo", "client_refused")
+    assert found is not None
+    assert found.not_before == NOW + 1
+
+
+def test_releasing_what_is_not_open_is_nothing(store: Store) -> None:
+    """No incident, no wait."""
+    assert not store.incidents.release("arlo", "client_refused", NOW)

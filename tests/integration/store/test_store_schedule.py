@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from store_helpers import DEAD, NOW, consent, enrol, entry, race, schedule, tokens
+from store_helpers import DEAD, NOW, consent, enrol, entry, race, schedule
 
 from worker.states import RunState
 from worker.store.records import Claim, RunCounts
@@ -266,29 +265,14 @@ def test_clamp_leaves_a_retry_to_its_time(store: Store, grant: Grant) -> None:
 # Parking and waking
 
 
-def test_consent_unparks_a_job_whose_scopes_it_brings(store: Store, grant: Grant) -> None:
-    """And makes it due at once."""
+@pytest.mark.parametrize("missing", [["write"], []])
+def test_consent_unparks_a_job_that_lacked_a_scope(store: Store, grant: Grant, missing: list[str]) -> None:
+    """And makes it due at once: whether the consent brought the scope, the next run finds out."""
     schedule(store, grant, due=NOW + _HOUR)
-    store.schedule.park("sync", grant.account.id, "lacks write", ["write"])
-    store.grants.store_consent(consent(tokens=replace(tokens(), scopes=("read", "write"))), NOW + 5)
+    store.schedule.park("sync", grant.account.id, "lacks write", missing)
+    store.grants.store_consent(consent(), NOW + 5)
     row = entry(store, grant)
     assert (row.parked, row.next_due, row.trigger) == ("", NOW + 5, "catch_up")
-
-
-def test_consent_without_the_scope_leaves_the_job_parked(store: Store, grant: Grant) -> None:
-    """It would fail again."""
-    schedule(store, grant, due=NOW + _HOUR)
-    store.schedule.park("sync", grant.account.id, "lacks write", ["write"])
-    enrol(store)
-    assert (entry(store, grant).parked, entry(store, grant).next_due) == ("lacks write", NOW + _HOUR)
-
-
-def test_consent_unparks_a_job_whose_missing_scope_nobody_named(store: Store, grant: Grant) -> None:
-    """The provider did not say which: try."""
-    schedule(store, grant)
-    store.schedule.park("sync", grant.account.id, "lacks a scope", [])
-    enrol(store)
-    assert entry(store, grant).parked == ""
 
 
 def test_consent_leaves_the_schedule_of_what_missed_nothing(store: Store, grant: Grant) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from store_helpers import DEAD, LATER, NOW, enrol, entry, schedule
+from store_helpers import DEAD, LATER, NOW, SILENCE, enrol, entry, schedule
 
 from worker.errors import StoreUnusable
 from worker.redact import Secret
@@ -17,6 +17,7 @@ from worker.store.records import Finding, RunCounts
 from worker.store.runs import RunEnd, RunFilter
 
 if TYPE_CHECKING:
+    from worker.store.records import Account
     from worker.store.store import Store
 
 
@@ -28,11 +29,14 @@ def _take(store: Store, limit: int = 50) -> dict[str, Any]:
 @pytest.fixture
 def busy_store(store: Store) -> Store:
     """A bit of everything: accounts in every state, runs of every kind, an incident open and one closed."""
-    grants = {name: enrol(store, name) for name in ("good", "dead", "failing", "paused", "revoked", "parked")}
+    grants = {
+        name: enrol(store, name) for name in ("good", "dead", "failing", "paused", "revoked", "parked", "doubtful")
+    }
     store.grants.flag(grants["dead"], DEAD, NOW + 1)
     for step in (2, 3):
         store.grants.fail_refresh(grants["failing"], LATER, NOW + step, not_before=NOW + 60)
-    store.accounts.pause(grants["paused"].account, NOW + 4, "holiday")
+    store.accounts.pause(grants["paused"].account, NOW + 0.5, "holiday")
+    store.grants.leave_in_doubt(grants["doubtful"], SILENCE, NOW + 6, not_before=NOW)
     store.grants.erase(grants["revoked"].account, NOW + 5)
     store.schedule.ensure("sync", {grant.account.id: NOW + number for number, grant in enumerate(grants.values())})
     store.schedule.ensure("other", {grants["good"].account.id: NOW + 9})
@@ -71,7 +75,7 @@ def test_snapshot_counts_accounts_as_the_repository_does(busy_store: Store) -> N
 
 
 def test_snapshot_lists_accounts_in_trouble_as_the_repository_does(busy_store: Store) -> None:
-    """Everything but active, longest first."""
+    """Everything but active: what needs a human before the rest, longest first."""
     expected = [
         {
             "integration": account.integration,
@@ -81,25 +85,26 @@ def test_snapshot_lists_accounts_in_trouble_as_the_repository_does(busy_store: S
             "reason": account.reason,
             "state_since": account.state_since,
         }
-        for account in sorted(busy_store.accounts.list(), key=lambda account: account.state_since)
+        for account in sorted(busy_store.accounts.list(), key=_urgency)
         if account.state != AccountState.ACTIVE
     ]
     assert _take(busy_store)["troubled"] == expected
-    assert len(expected) == 3
+    assert len(expected) == 4
+
+
+def _urgency(account: Account) -> tuple[bool, bool, float]:
+    return account.state != AccountState.NEEDS_CONSENT, account.state != AccountState.IN_DOUBT, account.state_since
 
 
 def test_snapshot_lists_failing_grants_as_the_repository_does(busy_store: Store) -> None:
     """How often, since when, until when."""
-    grant = busy_store.grants.read(busy_store.accounts.get("arlo", "failing").id)
-    assert _take(busy_store)["failing"] == [
-        {
-            "integration": "arlo",
-            "account": "failing",
-            "failures": grant.failures,
-            "failing_since": grant.failing_since,
-            "not_before": grant.not_before,
-        }
-    ]
+    found = []
+    for name in ("failing", "doubtful"):
+        grant = busy_store.grants.read(busy_store.accounts.get("arlo", name).id)
+        facts = (grant.failures, grant.failing_since, grant.not_before)
+        found.append(dict(zip(("failures", "failing_since", "not_before"), facts, strict=True)))
+        found[-1] |= {"integration": "arlo", "account": name}
+    assert _take(busy_store)["failing"] == found
 
 
 def test_snapshot_lists_incidents_as_the_repository_does(busy_store: Store) -> None:

@@ -56,9 +56,18 @@ def test_timeline_entry_names_its_run(store: Store, grant: Grant) -> None:
 
 
 def test_prune_forgets_old_routine_and_keeps_every_move(store: Store, grant: Grant) -> None:
-    """A year of refreshes goes; that it was flagged once stays."""
+    """A year of refreshes goes, and a year of 503s; that it was flagged once stays."""
+    store.grants.fail_refresh(grant, LATER, NOW, not_before=NOW)
     second = store.grants.complete_refresh(grant, tokens(), NOW + 1)
     third = store.grants.complete_refresh(second, tokens(), NOW + 100)
     store.grants.flag(third, DEAD, NOW + 2)
-    assert store.timeline.prune(NOW + 50) == 1
+    assert store.timeline.prune(NOW + 50) == 2
     assert [item.kind for item in store.timeline.of(grant.account)] == ["state", "refreshed", "state"]
+
+
+def test_prune_keeps_what_was_found_behind_a_pause(store: Store, grant: Grant) -> None:
+    """It is why the account needs consent when the pause ends, a year later."""
+    paused = store.accounts.pause(grant.account, NOW, "")
+    store.grants.flag(grant, DEAD, NOW)
+    store.timeline.prune(NOW + 999)
+    assert store.accounts.resume(paused, NOW + 999).reason == DEAD.reason
