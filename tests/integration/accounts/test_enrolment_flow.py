@@ -209,6 +209,20 @@ class TestReConsent:
         house.consent(user="bob", choices=Choices(replace_identity=True))
         assert house.store.grants.read_identity(house.account().id)["subject"] == "bob"
 
+    def test_without_a_new_refresh_token_keeps_the_same_person_s_old_one(self, house):
+        """Some providers send one only the first time."""
+        house.consent(user="alice")
+        before = house.refresh_token()
+        assert house.consent(user="alice", refuse=["offline_access"]).grant.has_refresh_token is True
+        assert house.refresh_token() == before
+
+    def test_without_a_new_refresh_token_drops_somebody_else_s(self, house):
+        """It would speak for the person before."""
+        house.consent(user="alice")
+        choices = Choices(replace_identity=True)
+        enrolled = house.consent(user="bob", refuse=["offline_access"], choices=choices)
+        assert enrolled.grant.has_refresh_token is False
+
     def test_after_a_revocation_may_be_anybody_s(self, house):
         """The grant was given back; who comes next is a new beginning for the same account."""
         house.consent(user="alice")

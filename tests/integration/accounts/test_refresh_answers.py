@@ -151,6 +151,7 @@ class TestRequest:
             house.refresh(house.account())
         assert caught.value.hint == "worker secrets set arlo client_secret"
         assert (token.asked, house.account().state, house.store.grants.open_intents()) == ([], "active", [])
+        assert house.incident().remedy == caught.value.hint
 
     def test_is_preceded_by_a_durable_intent(self, build, serve):
         """When the provider hears of it, the store already knows."""
@@ -442,6 +443,16 @@ class TestPausedMeanwhile:
             house.refresh(house.account())
         assert house.account().state is AccountState.PAUSED
         assert house.store.accounts.resume(house.account(), clock.now()).state is AccountState.NEEDS_CONSENT
+
+
+def test_refresh_shows_no_secret_that_a_provider_repeats(meet):
+    """The refresh token within the complaint about it: neither in the error nor in the timeline."""
+    body = b'{"error": "invalid_grant", "error_description": "the token refresh-token-1 is spent"}'
+    house, _ = meet(said(body, 400))
+    with pytest.raises(NeedsConsent) as caught:
+        house.refresh(house.account())
+    timeline = house.store.timeline.of(house.account())
+    assert "refresh-token-1" not in f"{caught.value!r} {caught.value.evidence} {timeline} {house.happened}"
 
 
 def test_refresh_of_an_unknown_integration_is_a_fault_of_the_config(meet):

@@ -122,3 +122,34 @@ def test_full_disk_before_the_refresh_spends_nothing(house):
     with pytest.raises(TryAgainLater):
         house.refresh(account)
     assert (house.refresh_calls, house.account().state) == (0, "active")
+
+
+class TestSettled:
+    """What a process waits for before it ends."""
+
+    def test_is_at_once_when_nothing_is_under_way(self, house):
+        """The usual case."""
+        house.refresh(house.enrol())
+        assert house.refresher.wait_settled(0) is True
+
+    def test_is_not_while_a_refresh_is_under_way(self, house, sandbox):
+        """The answer may be on its way; then it is, when that has been stored."""
+        account = house.enrol()
+        sandbox.set(token_delay=0.5)
+        refresh = threading.Thread(target=lambda: house.refresh(account))
+        refresh.start()
+        wait_for(lambda: sandbox.stats()["peak_concurrent_token_calls"])
+        assert house.refresher.wait_settled(0.01) is False
+        assert house.refresher.wait_settled(20) is True
+        assert house.grant().generation == 2
+        refresh.join()
+
+    def test_is_not_while_tokens_wait_to_be_stored(self, hasty):
+        """A process that ended now would lose them."""
+        execute(hasty, FULL)
+        with pytest.raises(NotStored):
+            hasty.refresh(hasty.account())
+        assert hasty.refresher.wait_settled(0.01) is False
+        execute(hasty, "DROP TRIGGER full")
+        assert hasty.refresher.wait_settled(20) is True
+        assert hasty.grant().generation == 2

@@ -220,15 +220,28 @@ class TestSecondRejection:
         issued = sandbox.grant("acme")
         account = house.admit("acme", issued["access_token"], issued["refresh_token"], lifetime=None)
         sandbox.set(claimed_ttl=0)
-        sandbox.fault("api", "unauthorized", times=-1)
+        sandbox.fault("api", "unauthorized", times=-1, path="orders")
         session = house.session(account)
-        session.get("events/")
+        assert [session.get(f"{name}/").status_code for name in ("orders", "events")] == [401, 200]
         clock.advance(3500)
-        session.get("events/")
+        session.get("orders/")
         assert house.refresh_calls == 1
         clock.advance(200)
-        session.get("events/")
+        session.get("orders/")
         assert house.refresh_calls == 2
+
+    def test_of_a_token_that_is_taken_nowhere_is_looked_into_after_a_while(self, house, sandbox, clock):
+        """It may have been revoked between the refresh and the replay; only a refresh can tell."""
+        account = house.enrol()
+        sandbox.fault("api", "unauthorized", times=2)
+        house.session(account).get("events/")
+        sandbox.revoke("acme")
+        clock.advance(800)
+        assert house.session(account).get("events/").status_code == 401
+        assert house.refresh_calls == 1
+        clock.advance(200)
+        with pytest.raises(NeedsConsent):
+            house.session(account).get("events/")
 
     def test_of_a_token_fetched_long_ago_by_others_proves_nothing(self, house, sandbox, clock):
         """Both the old token and the stored one died early: the next request refreshes."""

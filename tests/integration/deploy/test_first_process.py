@@ -1,4 +1,4 @@
-"""As the first process of a container: the kernel gives PID 1 no signal that it does not handle. In a real PID namespace."""
+"""As PID 1 of a container: the kernel gives it no signal that it does not handle. In a real PID namespace."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""`systemd/worker`: one command, run as the service would. systemd's part is played by stand-ins that show what they get;
-the script itself is real.
+"""`systemd/worker`: one command, run as the service would. The script is real; systemd's part is played by stand-ins
+that show what they get.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from sqlalchemy import event, text
 from store_helpers import NOW, enrol, entry, race, schedule
 
 from worker.crypto.keyring import render_keyring
-from worker.errors import Busy, StoreUnusable, TryAgainLater, TryAgainLater
+from worker.errors import Busy, StoreUnusable, TryAgainLater
 from worker.redact import Secret
 from worker.store.database import Database, create_private_folder
 from worker.store.store import open_store
