@@ -140,6 +140,8 @@ def configure(scrubber: Scrubber, *, level: str, style: str, stream: TextIO) -> 
     )
     # Rate limiter chatter, likewise.
     logging.getLogger("pyrate_limiter").setLevel(logging.WARNING)
+    # A dozen lines at the first start that say what our own line says.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     _log_uncaught()
 
 

@@ -21,7 +21,7 @@ import requests
 
 from worker.accounts.access import TokenSource
 from worker.accounts.session import AccountSession, SessionSettings
-from worker.errors import Busy, FenceLost, Interrupted, ScopeMissing, StoreUnusable, WorkerError
+from worker.errors import Busy, FenceLost, Interrupted, ScopeMissing, StoreUnusable, TryAgainLater, WorkerError
 from worker.events import AccountMoved, RunFinished
 from worker.jobs.addresses import origin
 from worker.jobs.buffer import Buffer, LimitReached
@@ -277,7 +277,7 @@ class Runner:
         for pause in _RECORD_PAUSES:
             try:
                 return self._services.store.runs.finish(claim, end, now)
-            except (StoreUnusable, Busy) as error:
+            except (StoreUnusable, TryAgainLater) as error:
                 log.warning("the run's end cannot be recorded yet", extra={"error": error.message, "retry_in": pause})
                 if self._services.stopping.aborting.wait(pause):
                     break

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from worker.errors import StoreUnusable, WorkerError
+from worker.errors import TryAgainLater, WorkerError
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def test_reconciliation_that_failed_is_made_up_for(house, idle_job):
     house.add_job(idle_job)
     house.enroll()
     engine = house.engine()
-    with unwritable(house, "schedule", "INSERT"), pytest.raises(StoreUnusable):
+    with unwritable(house, "schedule", "INSERT"), pytest.raises(TryAgainLater):
         engine.dispatch()
     house.turn(engine)
     assert house.states() == ["succeeded"]
@@ -150,7 +150,7 @@ def test_once_ends_when_the_store_fails(live, idle_job):
     live.add_job(idle_job, every=3600.0)
     live.enroll()
     engine = live.engine()
-    with unwritable(live, "run", "INSERT"), pytest.raises(StoreUnusable, match="full"):
+    with unwritable(live, "run", "INSERT"), pytest.raises(TryAgainLater, match="full"):
         engine.run_due()
 
 

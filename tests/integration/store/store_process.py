@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,13 +76,14 @@ def _hold_with_child(store: Store, name: str) -> None:
     with store.locks.hold(name):
         child = os.fork()
         if child == 0:
-            _say("forked")
-            sys.stdin.close()
-            os.read(os.open("/dev/null", os.O_RDONLY), 1)
-            os.kill(os.getpid(), 19)  # SIGSTOP: alive, and doing nothing
+            # Its pipes are closed so that nobody waits for it, and it ends by itself should nobody end it.
+            os.close(0)
+            os.close(1)
+            time.sleep(60)
+            os._exit(0)
     _say("let go")
     _pause()
-    os.kill(child, 9)
+    os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
 
 
