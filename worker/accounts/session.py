@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 _SUCCESS, _REDIRECT = 200, 300
 _REDIRECT_LIMIT = 10
+#: Headers of the integration that say nothing but how we like our answers.
+_EVERYWHERE = frozenset({"user-agent", "accept", "accept-language", "accept-encoding"})
 #: Seconds: urllib3 refuses a timeout of nothing.
 _SHORTEST_TIMEOUT = 0.001
 _ABSOLUTE = re.compile(r"[a-z][a-z0-9+.\-]*:", re.IGNORECASE)
@@ -154,8 +156,10 @@ class AccountSession(requests.Session):
     def _answered(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         if isinstance(request.headers.get("Authorization"), _OurToken):
             del request.headers["Authorization"]
+        own = origin(request.url or "") in self._settings.origins
+        self._place_headers(request, own=own)
         # A caller that brings credentials of his own wants those.
-        if "Authorization" in request.headers or origin(request.url or "") not in self._settings.origins:
+        if "Authorization" in request.headers or not own:
             return self._send_paced(request, **kwargs)
         self._pace.check()
         token, sent_at = self._tokens.current(), self._tokens.now()
@@ -177,6 +181,16 @@ class AccountSession(requests.Session):
         if self._read(response) is not None:
             self._tokens.refused(fresher, sent_at)
         return response
+
+    def _place_headers(self, request: requests.PreparedRequest, *, own: bool) -> None:
+        """The integration's headers may hold a key: they go where the token may go, and nowhere else."""
+        for name, value in self._settings.headers.items():
+            if name.lower() in _EVERYWHERE:
+                continue
+            if own:
+                request.headers.setdefault(name, value)
+            elif request.headers.get(name) == value:
+                del request.headers[name]
 
     def _send_with(self, request: requests.PreparedRequest, token: AccessToken, **kwargs: Any) -> requests.Response:
         request.headers["Authorization"] = _OurToken(f"{_scheme(token)} {token.value.reveal()}")

@@ -186,3 +186,15 @@ def test_redirect_is_not_followed_when_told_so(build, serve):
     response = session.get("old", allow_redirects=False)
     assert session.send(response.next).status_code == 200
     assert credentials(api) == [MINE] * 3
+
+
+def test_redirect_elsewhere_loses_the_integration_s_own_headers(build, serve):
+    """An API key in the config goes where the token goes; how we like our answers may be known to anybody."""
+    elsewhere = serve(Answer())
+    api = serve(to(f"{elsewhere.origin}/x"))
+    house = build(None, api)
+    session = house.session(house.admit(), headers={"X-Api-Key": "only-for-mine", "Accept": "application/xml"})
+    session.get("things")
+    assert api.asked[0].headers.get("x-api-key") == "only-for-mine"
+    assert elsewhere.asked[0].headers.get("x-api-key") is None
+    assert elsewhere.asked[0].headers.get("accept") == "application/xml"
