@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from worker.errors import Busy, StoreUnusable
@@ -148,7 +149,9 @@ class AdvisoryLocks:
         try:
             yield
         finally:
-            # Ends the session, and the lock with it.
+            # The end of the session would free it as well, but in the server's own time: the next one may ask at once.
+            with suppress(DBAPIError):
+                connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": advisory_key(name)})
             connection.close()
 
     def _acquire(self, name: str, patience: float, note: str) -> Connection:
