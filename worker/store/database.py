@@ -151,7 +151,7 @@ class Database:
 
     @contextmanager
     def errors_told(self) -> Iterator[None]:
-        """The driver's errors as ours: Busy, StoreUnusable, or UsageFault for what is not there any more."""
+        """The driver's errors as ours: Busy, TryAgainLater, StoreUnusable, or UsageFault for what is gone."""
         try:
             yield
         except DBAPIError as error:

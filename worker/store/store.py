@@ -51,7 +51,8 @@ class Store:
 def open_store(url: str, state_folder: Path, sealer: Sealer, now: float) -> Store:
     """Open the database, bring its schema up to date, and check the key.
 
-    Raises StoreUnusable (unreachable, newer than this program, readable by others), KeyUnusable (not its key), Busy
+    Raises StoreUnusable (newer than this program, readable by others), TryAgainLater (the server does not answer, the
+    disk is full), KeyUnusable (not its key), Busy
     (another process is migrating it).
     """
     database = Database(url)
