@@ -69,6 +69,8 @@ lock:
 	  pyproject.toml --extra postgresql --group build -o requirements.lock
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  pyproject.toml --extra postgresql --group build --group dev -c requirements.lock -o requirements-dev.lock
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  pyproject.toml --extra postgresql --group build --group fuzz -c requirements.lock -o requirements-fuzz.lock
 
 clean:
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build

@@ -77,6 +77,14 @@ class GrantRow(SQLModel, table=True):
     not_before: float | None = None
     #: An answer came, but it may hide a rotation (a 502 from a proxy, an unreadable 200): what it was.
     doubt: str = ""
+    #: The generation with which the refresh token itself was last replaced; None: not known, since a time before this
+    #: was written down.
+    refresh_token_generation: int | None = None
+    #: A refusal that is not acted on yet, because many accounts of the integration lost their grant at the same time.
+    held: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True), nullable=True))
+    held_since: float | None = None
+    #: When somebody was last told that refreshes have been failing for long.
+    alerted_at: float | None = None
 
 
 class RefreshIntentRow(SQLModel, table=True):
@@ -174,6 +182,10 @@ class ScheduleRow(SQLModel, table=True):
     fence: int = 0
     last_started: float | None = None
     last_success: float | None = None
+    #: How many runs in a row took their process with them.
+    crashes: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
+    #: The other side does not want to hear of this job before that moment (Retry-After), whatever the schedule says.
+    not_before: float | None = None
     #: Why this job does not run for this account (a missing scope), and which scopes.
     parked: str = ""
     parked_scopes: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
@@ -203,3 +215,25 @@ class RunRow(SQLModel, table=True):
     error: str | None = None
     #: Who ran it: host and process.
     holder: str = ""
+
+
+class NotificationRow(SQLModel, table=True):
+    """Something that people have to be told, for one route; written with what it tells of, gone some time after."""
+
+    __tablename__: ClassVar[str] = "notification"
+    __table_args__ = (Index("notification_due", "delivered_at", "next_at"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    created_at: float
+    #: As in `[[notify]] events`: needs_consent, incident, recovered …
+    event: str
+    integration: str
+    account: str | None = None
+    #: What is told: words and facts, no secret.
+    facts: dict[str, Any] = _json()
+    #: Routes that have taken it, by name.
+    delivered_to: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    delivered_at: float | None = None
+    attempts: int = 0
+    next_at: float
+    last_error: str = ""
