@@ -20,9 +20,16 @@ import daemon_load
 import session_cost
 import stampede
 import startup
+import survival
 from measure import Effort, table
 
-BENCHMARKS = {"session": session_cost, "stampede": stampede, "startup": startup, "daemon": daemon_load}
+BENCHMARKS = {
+    "session": session_cost,
+    "stampede": stampede,
+    "survival": survival,
+    "startup": startup,
+    "daemon": daemon_load,
+}
 PARTS = ("requests", "urllib3", "requests-oauthlib", "Authlib", "google-auth", "SQLAlchemy")
 
 
