@@ -15,6 +15,7 @@ from worker.cli import (
     accounts,
     config,
     demo,
+    doctor,
     enroll,
     init,
     jobs,
@@ -71,7 +72,7 @@ def _global(
     context.obj = Invocation(config_file, as_json, verbose)
 
 
-for module in (init, enroll, secrets, accounts, jobs, run, once, status, runs, keys, store, config, demo):
+for module in (init, enroll, secrets, accounts, jobs, run, once, status, runs, keys, store, config, demo, doctor):
     module.register(app)
 
 

@@ -1,0 +1,128 @@
+"""The providers from here: name, certificate, answer, and whose clock is right. No credential and no token is sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import requests
+
+from worker import __version__
+from worker.accounts.netrc import given_only
+from worker.clock import span
+from worker.doctor.diagnosis import Diagnosis, Level, of_error
+from worker.errors import WorkerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from worker.accounts.client import Client
+    from worker.doctor.examination import Parts
+
+_NOT_FOUND, _GONE, _SERVER_ERROR = 404, 410, 500
+#: Seconds by which clocks may differ before it is worth a word, and before ID tokens and signatures fail.
+_NOTED, _WRONG = 5.0, 60.0
+
+
+def examine(parts: Parts) -> Iterator[Diagnosis]:
+    """Every endpoint of every integration, each address once; a host that does not answer is asked once."""
+    asked: set[str] = set()
+    silent: set[str] = set()
+    clocks: dict[str, Diagnosis] = {}
+    for name in parts.config.integrations:
+        subject = f"integrations.{name}"
+        try:
+            addresses = _addresses(parts.client(name))
+        except WorkerError as error:
+            yield of_error(subject, error)
+            continue
+        for what, url in addresses.items():
+            host = urlsplit(url).netloc
+            if url in asked or host in silent:
+                continue
+            asked.add(url)
+            found = _ask(parts, parts.client(name), f"{subject}.{what}", url)
+            yield found.diagnosis
+            if not found.answered:
+                silent.add(host)
+            if found.clock is not None:
+                clocks[host] = found.clock
+    yield from clocks.values()
+
+
+def _addresses(client: Client) -> Mapping[str, str]:
+    found = {
+        "token_url": client.token_url(),
+        "authorize_url": client.authorize_url(),
+        "revoke_url": client.revoke_url(),
+        "identity_url": client.identity_url(),
+        "api_base": client.integration.api_base,
+    }
+    return {what: url for what, url in found.items() if url}
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What came of asking one address."""
+
+    diagnosis: Diagnosis
+    answered: bool = False
+    clock: Diagnosis | None = None
+
+
+def _ask(parts: Parts, client: Client, subject: str, url: str) -> _Found:
+    timeouts = (client.integration.connect_timeout, client.integration.read_timeout)
+    agent = parts.config.worker.user_agent or f"headless-worker/{__version__}"
+    asked_at = parts.clock.now()
+    try:
+        with requests.get(
+            url, timeout=timeouts, allow_redirects=False, stream=True, auth=given_only, headers={"User-Agent": agent}
+        ) as response:
+            status, date = response.status_code, response.headers.get("Date", "")
+    except requests.exceptions.SSLError as error:
+        message = f"{url}: the certificate is not accepted ({_cause(error)})"
+        hint = "look at the address and the machine's clock; a private CA goes into REQUESTS_CA_BUNDLE"
+        return _Found(Diagnosis(subject, Level.FAULT, message, hint))
+    except requests.RequestException as error:
+        message = f"{url} cannot be reached ({_cause(error)})"
+        return _Found(Diagnosis(subject, Level.LATER, message, "look at DNS, firewall and proxy"))
+    clock = of_date(url, date, asked_at, parts.clock.now())
+    return _Found(of_status(subject, url, status), answered=True, clock=clock)
+
+
+def of_status(subject: str, url: str, status: int) -> Diagnosis:
+    """What an answer to a bare request says about an address. That it refuses the request is as it should be."""
+    if status in {_NOT_FOUND, _GONE} and not subject.endswith("api_base"):
+        hint = f"look at {subject.rpartition('.')[2]} under [{subject.rpartition('.')[0]}]"
+        return Diagnosis(subject, Level.FAULT, f"{url} answers {status}: there is nothing at this address", hint)
+    if status >= _SERVER_ERROR:
+        return Diagnosis(subject, Level.LATER, f"{url} answers {status}", "the provider's status page")
+    return Diagnosis(subject, Level.OK, f"{url} answers")
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost words: requests wraps what happened in three layers."""
+    inner: BaseException | None = error
+    while inner is not None:
+        error, inner = inner, inner.__cause__ or inner.__context__
+    return (str(error).strip() or type(error).__name__)[:200]
+
+
+def of_date(url: str, date: str, asked_at: float, answered_at: float) -> Diagnosis | None:
+    """Compare the local clock with an answer's Date (RFC 9110 section 6.6.1, whole seconds); None: it is right."""
+    try:
+        moment = parsedate_to_datetime(date).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
+    # Anything between asking and being answered, and within the second that the field names, is right.
+    ahead = max(asked_at - moment - 1, 0) or min(answered_at - moment, 0)
+    if abs(ahead) < _NOTED:
+        return None
+    return Diagnosis(
+        "clock",
+        Level.NOTE if abs(ahead) < _WRONG else Level.FAULT,
+        f"the local clock is {span(ahead)} {'ahead of' if ahead > 0 else 'behind'} that of {urlsplit(url).netloc}",
+        "timedatectl set-ntp true",
+    )

@@ -1,0 +1,67 @@
+"""The examination: every check in its turn. One that fails is a finding itself, and the others go on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from worker.doctor import accounts, clients, endpoints, ground, keys, process, storage
+from worker.doctor.diagnosis import Diagnosis, Level, of_error
+from worker.errors import WorkerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from worker.accounts.client import Client
+    from worker.clock import Clock
+    from worker.config.model import Config
+    from worker.crypto.sealing import Sealer
+    from worker.store.store import Store
+
+    Check = Callable[["Parts"], Iterable[Diagnosis]]
+
+
+class Parts(Protocol):
+    """What is examined. Each part is made when a check asks for it, and may fail then."""
+
+    config: Config
+    environ: Mapping[str, str]
+    clock: Clock
+
+    @property
+    def state_folder(self) -> Path:
+        """Where locks and, by default, the database lie."""
+
+    @property
+    def sealer(self) -> Sealer:
+        """The keyring. Raises KeyUnusable or Misconfigured."""
+
+    @property
+    def store(self) -> Store:
+        """The store, opened. Raises as `open_store` does."""
+
+    def client(self, name: str) -> Client:
+        """An integration's OAuth client."""
+
+
+#: In this order: what later ones stand on comes first.
+_LOCAL: tuple[tuple[str, Check], ...] = (
+    ("process", process.examine),
+    ("key", keys.examine),
+    ("disk", ground.examine),
+    ("store", storage.examine),
+    ("client", clients.examine),
+    ("accounts", accounts.examine),
+)
+_REMOTE: tuple[tuple[str, Check], ...] = (("endpoints", endpoints.examine),)
+
+
+def examine(parts: Parts, *, offline: bool = False) -> Iterator[Diagnosis]:
+    """All diagnoses, as they are found. `offline` leaves out what needs the network."""
+    for subject, check in (*_LOCAL, *(() if offline else _REMOTE)):
+        try:
+            yield from check(parts)
+        except WorkerError as error:
+            yield of_error(subject, error)
+        except OSError as error:
+            yield Diagnosis(subject, Level.FAULT, f"could not be examined: {error.strerror or error}")
