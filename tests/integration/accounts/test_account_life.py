@@ -35,7 +35,7 @@ LOSING = ("reset_after", "half_body")
 #: Rounds of use before somebody ends a grant on purpose.
 FULL_LIFE = 3
 #: What is done at the same time; mostly use, or little would happen.
-ACTORS = (*("use here", "use there") * 3, "consent", "pause", "resume", "resume", "interrupt")
+ACTORS = (*("use here", "use there") * 4, "consent", "pause", "resume", "resume", "interrupt")
 
 
 class AccountLife(RuleBasedStateMachine):
@@ -104,16 +104,6 @@ class AccountLife(RuleBasedStateMachine):
     def enrol(self) -> None:
         self.here.consent()
 
-    @rule(kind=st.sampled_from([*HARMLESS, *LOSING * 3]), times=st.integers(1, 2))
-    def fail_at_the_token_endpoint(self, kind: str, times: int) -> None:
-        self.sandbox.clear_faults()
-        self.losses = self.losses or kind in LOSING
-        self.sandbox.fault("token", kind, times, grant_type="refresh_token")
-
-    @rule()
-    def let_tokens_die_early(self) -> None:
-        self.sandbox.expire()
-
     @precondition(lambda self: self.rounds > FULL_LIFE and self.account.state is not AccountState.REVOKED)
     @rule(by_operator=st.booleans())
     def end_the_grant(self, by_operator: bool) -> None:
@@ -132,12 +122,20 @@ class AccountLife(RuleBasedStateMachine):
         setattr(self, who, self.process())
 
     @rule(
-        actors=st.lists(st.sampled_from(ACTORS), min_size=2, max_size=5),
-        seconds=st.sampled_from([1, 30, 600, 7200]),
+        fault=st.sampled_from(["", *HARMLESS, *LOSING * 4, *[""] * 7]),
+        early=st.booleans(),
+        seconds=st.sampled_from([30, 600, 7200]),
+        actors=st.lists(st.sampled_from(ACTORS), min_size=1, max_size=4),
     )
-    def act_at_once(self, actors: list[str], seconds: int) -> None:
-        """Several at the same time, after a while; each may be refused, none may break."""
+    def live(self, fault: str, early: bool, seconds: int, actors: list[str]) -> None:
+        """A while passes, a fault waits at the token endpoint, several act at once; none may break."""
         self.clock.advance(seconds)
+        self.sandbox.clear_faults()
+        if fault:
+            self.losses = self.losses or fault in LOSING
+            self.sandbox.fault("token", fault, grant_type="refresh_token")
+        if early:
+            self.sandbox.expire()
         self.rounds += 1
         if not self.account.usable:
             actors = ["consent", *actors]
@@ -149,13 +147,12 @@ class AccountLife(RuleBasedStateMachine):
             "resume": lambda: self.there.store.accounts.resume(self.account, self.clock.now()),
             "interrupt": lambda: self.there.store.grants.interrupted(self.clock.now(), frozenset()),
         }
-        losing = any(fault["kind"] in LOSING for fault in self.sandbox.stats()["planned_faults"])
         results = at_once([actions[actor] for actor in actors])
         for actor, result in zip(actors, results, strict=True):
             assert not isinstance(result, Exception) or isinstance(result, WorkerError), (actor, result)
             if actor == "consent" and not isinstance(result, Exception):
                 # A grant of its own, that nothing has happened to; what was planned may have hit it already.
-                self.ended, self.losses, self.rounds = False, losing, 0
+                self.ended, self.losses, self.rounds = False, fault in LOSING, 0
                 self.reused = self.sandbox.stats()["reuse_detected"]
 
     @invariant()
