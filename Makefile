@@ -3,6 +3,8 @@
 #   make demo      the whole story on a local provider, about half a minute
 #   make test      every check and every test
 #   make check     format, lint, types, layers, generated files
+#   make faults    a process stopped at every step, and what became of it; ONLY=refresh:0123:kill for one stop
+#   make fuzz      fuzzers against the parsers of challenges, token answers and callbacks; FUZZ_SECONDS=60 each
 #   make bench     ratios against the parts a user would pick instead
 #   make lock      renew the hashed locks (needs uv)
 #   make clean     remove .venv and caches
@@ -15,11 +17,12 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	&& { command -v $$p; break; }; done)
 BIN := .venv/bin
 PYTEST_WORKERS ?= 4
+FUZZ_SECONDS ?= 60
 
-.PHONY: help demo test check unit bench lock generate clean
+.PHONY: help demo test check unit faults fuzz bench lock generate clean
 
 help:
-	@sed -n '3,8p' Makefile | cut -c3-
+	@sed -n '3,/make clean/p' Makefile | cut -c3-
 
 .venv/python: Makefile
 	@if [ -z "$(PYTHON)" ]; then \
@@ -41,6 +44,11 @@ help:
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
+.venv/fuzz: .venv/runtime requirements-fuzz.lock
+	@echo "installing the fuzzer from requirements-fuzz.lock (hashes checked)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-fuzz.lock
+	@touch $@
+
 demo: .venv/runtime
 	@$(BIN)/worker demo
 
@@ -56,6 +64,14 @@ test: check
 
 unit: .venv/dev
 	@$(BIN)/python -m pytest -q tests/unit
+
+faults: .venv/runtime
+	@$(BIN)/python tests/faults $(if $(ONLY),--only $(ONLY),$(or $(FAULTS),--write --kills 300))
+
+fuzz: .venv/fuzz
+	@for target in challenge token_answer callback; do echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
+	  $(BIN)/python tests/fuzz/run_target.py $$target $(FUZZ_SECONDS) > .venv/fuzz.log 2>&1 || { cat .venv/fuzz.log; exit 1; }; \
+	  grep -E "^Done|peak_rss" .venv/fuzz.log; done
 
 bench: .venv/dev
 	@$(BIN)/python bench/run.py

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 #: The API's own limit of rows per page.
 PAGE = 250
+#: Bytes of a document; a page has a million or two. Its tree takes up to thirty times as much in memory.
+LARGEST = 8 << 20
 #: Seconds, see above.
 SETTLE = 2.0
 #: Seconds by which rows may lie ahead of the server's clock before the two clocks are taken for unrelated.
@@ -156,28 +158,38 @@ def read_xml(response: requests.Response) -> etree._Element:
     """The document's root. Raises WorkerError for what is no plain XML document, or is an ApiException."""
     kind = response.headers.get("Content-Type", "")
     if "xml" not in kind.lower():
-        raise WorkerError(f"{_address(response)} answered with {kind or 'no content type'} instead of XML")
-    parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True
-    )
+        raise WorkerError(f"{_address(response)} answered with {kind[:100] or 'no content type'} instead of XML")
     try:
-        root = etree.fromstring(response.content, parser)
-    except etree.XMLSyntaxError as error:
-        raise WorkerError(f"{_address(response)} answered with broken XML: {error.msg}") from None
-    info: Any = root.getroottree().docinfo
-    if info.doctype:
-        raise WorkerError(f"{_address(response)} answered with a document type declaration, which is refused")
+        root = parse(response.content)
+    except ValueError as error:
+        raise WorkerError(f"{_address(response)} answered with {error}") from None
     if _name(root) == "ApiException":
         raise WorkerError(f"{_address(response)} answered with an ApiException: {_exception_text(root)}")
     return root
 
 
+def parse(content: bytes) -> etree._Element:
+    """The root of a plain document: no document type, so no entities. Raises ValueError that says what is wrong."""
+    if len(content) > LARGEST:
+        raise ValueError(f"XML of {len(content)} bytes, where {LARGEST} are the most that is read")
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True
+    )
+    try:
+        root = etree.fromstring(content, parser)
+    except etree.XMLSyntaxError as error:
+        raise ValueError(f"broken XML: {error.msg}") from None
+    info: Any = root.getroottree().docinfo
+    if info.doctype:
+        raise ValueError("a document type declaration, which is refused")
+    return root
+
+
 def api_exception(response: requests.Response) -> str:
     """`Code: Message` of an ApiException body; empty for any other."""
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     try:
-        root = etree.fromstring(response.content, parser)
-    except (etree.XMLSyntaxError, ValueError):
+        root = parse(response.content)
+    except ValueError:
         return ""
     return _exception_text(root) if _name(root) == "ApiException" else ""
 

@@ -18,8 +18,9 @@ import pytest
 from worker.crypto.keyring import Keyring, new_key
 from worker.crypto.sealing import Sealer
 from worker.redact import Scrubber
+from worker.store.advisory_locks import AdvisoryLocks
 from worker.store.database import Database
-from worker.store.locks import AdvisoryLocks, FileLocks
+from worker.store.locks import FileLocks
 from worker.store.migrate import upgrade
 from worker.store.store import Store, open_store
 from worker.testing.manual_clock import ManualClock

@@ -2,6 +2,10 @@
 
 Wall time is a float of seconds since the epoch, UTC. Waiting and elapsed time use `monotonic`, which here includes
 time asleep (CLOCK_BOOTTIME): after a suspend a token has aged by the hours the machine slept.
+
+Only wall time survives a restart, and only wall time can be set. So what was recorded earlier is compared with two
+readings (`age_of`): the wall clock, and `steady`, which is what it would say if nobody had set it since the process
+began.
 """
 
 from __future__ import annotations
@@ -24,9 +28,19 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds since an unnamed moment; never goes back, goes on while the machine sleeps."""
 
+    def steady(self) -> float:
+        """The wall time of this process's start, and the seconds since then: moved by nobody who sets the clock."""
+
+
+#: CLOCK_MONOTONIC stands still on Linux while the machine sleeps; where BOOTTIME is missing it is all there is.
+_ELAPSED = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 class SystemClock:
     """The machine's clocks."""
+
+    def __init__(self) -> None:
+        self._start = self.now() - self.monotonic()
 
     def now(self) -> float:
         """See Clock."""
@@ -34,7 +48,21 @@ class SystemClock:
 
     def monotonic(self) -> float:
         """See Clock."""
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
+        return time.clock_gettime(_ELAPSED)
+
+    def steady(self) -> float:
+        """See Clock."""
+        return self._start + self.monotonic()
+
+
+def age_of(moment: float, clock: Clock) -> float | None:
+    """Seconds since a recorded wall time, the least that is plausible; None when it has yet to come by both readings.
+
+    A clock that was set ahead makes everything look old by one reading, one that was set back makes it look as if it
+    had not happened yet. The younger age costs a rejected request at worst; the older one would have every account
+    refreshed because of one wrong clock.
+    """
+    return min((reading - moment for reading in (clock.now(), clock.steady()) if reading >= moment), default=None)
 
 
 def rfc3339(moment: float | None) -> str | None:

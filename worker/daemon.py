@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from worker.engines import heartbeat
 from worker.engines.doorbell import Doorbell
 from worker.errors import Busy, StoreUnusable, WorkerError
+from worker.store.ground import remarks
 from worker.store.locks import process_note
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ _ABORT_GRACE = 2.0
 #: Seconds for which a refresh that is under way is waited for: its timeouts end it before. A process that left in
 #: between would lose the tokens it is being given.
 SETTLE = 75.0
+#: Seconds for which routes are given what happened last; the rest waits in the outbox for the next start.
+_LAST_NEWS = 5.0
 #: Seconds between two looks, while draining, at whether to hurry.
 _LOOK = 0.2
 #: Seconds for which a lock is waited for that `worker status` may be looking at for an instant.
@@ -50,8 +53,10 @@ def run_daemon(parts: Daemonic, environ: Mapping[str, str]) -> int:
     with _alone(parts):
         control = _Control(parts)
         control.install()
-        doorbell = Doorbell(parts.state_folder, parts.engine.ring)
+        _tell_ground(parts)
+        doorbell = Doorbell(parts.state_folder, parts.ring)
         parts.engine.start()
+        parts.wiring.deliverer.start()
         notifier = Notifier(environ)
         notifier.send("READY=1")
         log.info("ready", extra={"jobs": len(parts.assignments), "pid": os.getpid()})
@@ -62,7 +67,10 @@ def run_daemon(parts: Daemonic, environ: Mapping[str, str]) -> int:
             log.critical("a refresh was cut off; the next start settles what became of it")
         heartbeat.end(parts.state_folder)
         doorbell.close()
+        parts.wiring.deliverer.stop(_LAST_NEWS)
         parts.store.close()
+    if control.taken_over is not None:
+        raise _another(control.taken_over)
     log.info("stopped", extra={"exit_code": 0})
     return 0
 
@@ -76,10 +84,22 @@ def _alone(parts: Daemonic) -> Iterator[None]:
     except Busy as error:
         if error.evidence.get("lock") != "daemon":
             raise
-        raise StoreUnusable(
-            f"another daemon uses this store already: {error.evidence['holder']}",
-            hint="stop that one first; for several machines each account runs once, on the store's only daemon",
-        ) from None
+        raise _another(error) from None
+
+
+def _another(error: Busy) -> StoreUnusable:
+    return StoreUnusable(
+        f"another daemon uses this store already: {error.evidence['holder']}",
+        hint="stop that one first; for several machines each account runs once, on the store's only daemon",
+    )
+
+
+def _tell_ground(parts: Daemonic) -> None:
+    """What the store lies on, should that be nothing to rely upon."""
+    places = [parts.state_folder, *([parts.store.database.path] if parts.store.database.is_sqlite else [])]
+    for remark in {remark for place in places for remark in remarks(place)}:
+        if remark.kind != "network":  # that was said when the store was opened
+            log.warning(remark.message, extra={"hint": remark.hint})
 
 
 class _Control:
@@ -92,6 +112,8 @@ class _Control:
         self._heard, self._told = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._reload = False
         self._stops = 0
+        #: Who holds the daemon's lock, should this one have lost it (PostgreSQL was restarted) and another come first.
+        self.taken_over: Busy | None = None
 
     def install(self) -> None:
         """Take over the signals. As PID 1 of a container nothing else would handle them."""
@@ -146,7 +168,11 @@ class _Control:
     def _store_answers(self) -> bool:
         try:
             self._parts.store.schedule.earliest()
+            self._parts.store.locks.renew("daemon")
         except WorkerError as error:
+            if isinstance(error, Busy) and error.evidence.get("lock") == "daemon":
+                self.taken_over = error
+                self._stops += 1
             log.error("the store does not answer", extra={"error": str(error), "hint": error.hint})
             return False
         return True

@@ -10,6 +10,7 @@
     │   ├── ConfigProblems        78   … in the config file
     │   ├── KeyUnusable           78   … about the encryption key
     │   └── StoreUnusable         78   … about the database
+    ├── AccountPaused              1   an operator has set the account aside
     ├── EnrolmentFailed            1   an enrolment ended without a grant; an existing one is untouched
     ├── JobUnusable               78   a job's file cannot be loaded
     ├── BodyNotReplayable          1   the request body was a stream that has been consumed
@@ -131,6 +132,10 @@ class JobUnusable(Misconfigured):
 
 class TamperedSecret(Misconfigured):
     """A sealed value does not belong where it was found."""
+
+
+class AccountPaused(WorkerError):
+    """The account is paused."""
 
 
 class EnrolmentFailed(WorkerError):

@@ -54,6 +54,31 @@ class RefreshFailed:
 
 
 @dataclass(frozen=True)
+class AccountFailing:
+    """Refreshes have been failing for long without any verdict; told once, and again every day while it lasts."""
+
+    integration: str
+    account: str
+    #: Seconds since the epoch.
+    since: float
+    attempts: int
+    #: What the last attempt met: status and code, redacted.
+    last_answer: str
+    #: `failing for 6 h, 14 attempts, last answer …`
+    cause: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class AccountRecovered:
+    """A refresh succeeded after somebody had been told that it fails."""
+
+    integration: str
+    account: str
+    cause: str
+
+
+@dataclass(frozen=True)
 class IncidentOpened:
     """A fault of the integration, not of one account."""
 
@@ -86,7 +111,16 @@ class RunFinished:
     error: str | None = None
 
 
-Event = AccountMoved | GrantRefreshed | RefreshFailed | IncidentOpened | IncidentClosed | RunFinished
+Event = (
+    AccountMoved
+    | GrantRefreshed
+    | RefreshFailed
+    | AccountFailing
+    | AccountRecovered
+    | IncidentOpened
+    | IncidentClosed
+    | RunFinished
+)
 
 
 class Events:

@@ -130,9 +130,8 @@ def configure(scrubber: Scrubber, *, level: str, style: str, stream: TextIO) -> 
         handler.setFormatter(_PlainFormatter(scrubber, with_time=True))
     handler.addFilter(_AddContext())
     root = logging.getLogger()
-    for old in list(root.handlers):
-        root.removeHandler(old)
-    root.addHandler(handler)
+    # In one step: a reload while others log must neither lose a line nor write one twice.
+    root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # Its own lines say when it wakes us; that is noise below debug.
     logging.getLogger("apscheduler").setLevel(

@@ -18,23 +18,29 @@ from worker.events import Events
 from worker.redact import Scrubber
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from worker.accounts.client import Client
     from worker.accounts.enrolment import Enrolment
     from worker.accounts.refresh import Refresher
     from worker.clock import Clock
-    from worker.config.model import Config, Integration, JobConfig
+    from worker.config.model import Config, Integration, JobConfig, WorkerSection
+    from worker.crypto.keyring import Keyring
     from worker.crypto.sealing import Sealer
-    from worker.engines.embedded import EmbeddedEngine
+    from worker.engines.embedded import EmbeddedEngine, EngineSettings
+    from worker.events import Event
     from worker.jobs.loading import JobCatalog
     from worker.jobs.sinks import Sink
+    from worker.notify.deliverer import Deliverer
+    from worker.notify.route import Route
+    from worker.notify.routes import Surroundings
     from worker.redact import Secret
     from worker.runner.assignment import Assignment
     from worker.runner.pace import Stopping
     from worker.runner.rate import RateLimiter
     from worker.runner.runner import Runner
+    from worker.store.restore import Place
     from worker.store.store import Store
 
 
@@ -48,7 +54,9 @@ class Wiring:
         self.scrubber = Scrubber()
         self.clients: dict[str, Client] = {}
         self._limiters: dict[str, RateLimiter] = {}
-        self._sinks: dict[Path, Sink] = {}
+        self._sinks: dict[tuple[type[Sink], Path], Sink] = {}
+        #: Called when another configuration is taken up.
+        self.set_up_log: Callable[[WorkerSection], None] = lambda _section: None
 
     @property
     def state_folder(self) -> Path:
@@ -67,35 +75,105 @@ class Wiring:
 
         events = Events(journal.complain)
         events.subscribe(journal.write)
+        events.subscribe(self._hear)
         return events
+
+    def _hear(self, event: Event) -> None:
+        # The deliverer is made when something happens, not with the events: the store is there by then.
+        if self.config.notify:
+            self.deliverer.hear(event)
+
+    @cached_property
+    def deliverer(self) -> Deliverer:
+        """Tells people what is in the outbox."""
+        from worker.notify.deliverer import Deliverer  # noqa: PLC0415 - as above
+        from worker.notify.message import Composer  # noqa: PLC0415 - as above
+        from worker.notify.sender import Desk  # noqa: PLC0415 - as above
+
+        composer = Composer(self.scrubber, self.store.notifications.jobs_waiting)
+        return Deliverer(Desk(self.store, self.clock, composer), self.routes())
+
+    def tell_people(self, seconds: float) -> None:
+        """Deliver what this process has caused, before it ends: what takes longer, or all if it runs, the daemon does."""
+        from worker.engines.doorbell import ring  # noqa: PLC0415 - as above
+
+        if "deliverer" in self.__dict__ and self.deliverer.heard and not ring(self.state_folder):
+            self.deliverer.deliver_now(seconds)
+
+    def routes(self) -> list[Route]:
+        """The ways to reach people."""
+        from worker.notify.routes import make_routes  # noqa: PLC0415 - as above
+
+        return make_routes(self.around_routes())
+
+    def around_routes(self) -> Surroundings:
+        """What the routes need besides their configuration."""
+        from worker.notify.routes import SIGNING, Surroundings  # noqa: PLC0415 - as above
+
+        def stored_secret(route: str) -> Secret | None:
+            return self.store.secrets.get(SIGNING, route)
+
+        return Surroundings(self.config, self.environ, self.scrubber, self.clock, self.user_agent, stored_secret)
 
     @cached_property
     def sealer(self) -> Sealer:
-        """The keyring, ready to seal. Raises KeyUnusable or Misconfigured."""
-        from worker.crypto.keyring import parse_keyring  # noqa: PLC0415 - as above
+        """The keyring, ready to seal. Raises KeyUnusable, Misconfigured, TryAgainLater (its command does not end)."""
+        from worker.crypto.origin import KeyringOrigin  # noqa: PLC0415 - as above
         from worker.crypto.sealing import Sealer  # noqa: PLC0415 - as above
 
-        keyring = self.config.keyring
-        path = keyring.source.path(self.environ, self.config.base_dir)
-        if path is not None and not path.exists():
+        origin = None
+        if self.keyring_file is not None or self.config.keyring.source.kind == "command":
+            # Made before the first reading: a change in between is then seen as one.
+            origin = KeyringOrigin(self._read_keyring, self.keyring_file)
+        return Sealer(self._read_keyring(), self.scrubber, origin)
+
+    @property
+    def keyring_file(self) -> Path | None:
+        """The keyring's file, if it is one that may change; a systemd credential is a copy made at the start."""
+        source = self.config.keyring.source
+        path = source.path(self.environ, self.config.base_dir) if source.kind == "file" else None
+        credentials = self.environ.get("CREDENTIALS_DIRECTORY", "")
+        return None if path is None or (credentials and path.is_relative_to(credentials)) else path
+
+    @property
+    def keyring_place(self) -> str:
+        """Where the keyring comes from, for messages."""
+        source = self.config.keyring.source
+        return f"the {source.kind} {self.keyring_file or source.value}"
+
+    def _read_keyring(self) -> Keyring:
+        from worker.crypto.keyring import parse_keyring  # noqa: PLC0415 - as above
+
+        source = self.config.keyring.source
+        path = source.path(self.environ, self.config.base_dir)
+        if path is not None and not os.path.lexists(path):
             raise KeyUnusable(
                 f"there is no keyring at {path}",
-                hint="restore it from your copy; only for a new database: worker keys new",
+                hint="restore it from your copy, or: worker keys recover FILE; only for a new database: worker keys new",
             )
-        text = keyring.source.read(self.environ, self.config.base_dir)
-        return Sealer(
-            parse_keyring(text.reveal(), f"the keyring ({keyring.source.kind} {keyring.source.value})"), self.scrubber
-        )
+        text = source.read(self.environ, self.config.base_dir)
+        return parse_keyring(text.reveal(), f"the keyring ({source.kind} {source.value})")
 
     @cached_property
     def store(self) -> Store:
-        """The store, migrated and checked against the key."""
-        from worker.store.database import create_private_folder  # noqa: PLC0415 - as above
+        """The store, migrated, checked against the key, and compared with its witness."""
+        from worker.store.files import create_private_folder  # noqa: PLC0415 - as above
         from worker.store.store import open_store  # noqa: PLC0415 - as above
 
         create_private_folder(self.state_folder)
-        url = self.config.store.read_url(self.environ, self.config.base_dir)
-        return open_store(url, self.state_folder, self.sealer, self.clock.now())
+        url, witness = self._store_url(), self.config.store.witness
+        return open_store(url, self.state_folder, self.sealer, self.clock.now(), witness)
+
+    def _store_url(self) -> str:
+        return self.config.store.read_url(self.environ, self.config.base_dir)
+
+    def store_place(self) -> Place:
+        """Where the store is, for a restore, which opens it itself."""
+        from worker.store.restore import Place  # noqa: PLC0415 - as above
+        from worker.store.witness import WITNESS  # noqa: PLC0415 - as above
+
+        witness = self.config.store.witness or self.state_folder / WITNESS
+        return Place(self._store_url(), self.state_folder, witness, self.sealer)
 
     def integration(self, name: str) -> Integration:
         """An integration of the config. Raises Misconfigured when there is none of that name."""
@@ -129,10 +207,12 @@ class Wiring:
     @cached_property
     def refresher(self) -> Refresher:
         """The one that refreshes, for all integrations of the config."""
+        from worker.accounts.clock_watch import ClockWatch  # noqa: PLC0415 - as above
         from worker.accounts.refresh import Refresher  # noqa: PLC0415 - as above
 
         for name in self.config.integrations:
             self.client(name)
+        self.events.subscribe(ClockWatch(self.store, self.clients, self.clock, self.events).hear)
         return Refresher(self.store, self.clients, self.clock, self.events)
 
     @cached_property
@@ -197,9 +277,9 @@ class Wiring:
         config = None if job.sink is None else self.config.sinks[job.sink]
         path = self.state_folder / "data.db" if config is None else config.path
         kind = JsonlSink if config is not None and config.type == "jsonl" else SqliteSink
-        if path not in self._sinks:
-            self._sinks[path] = kind(path, self.clock)
-        return self._sinks[path]
+        if (kind, path) not in self._sinks:
+            self._sinks[kind, path] = kind(path, self.clock)
+        return self._sinks[kind, path]
 
     def _limiter(self, integration: str) -> RateLimiter | None:
         from worker.runner.rate import RateLimiter  # noqa: PLC0415 - as above
@@ -211,19 +291,31 @@ class Wiring:
 
     def engine(self, only: str | None = None) -> EmbeddedEngine:
         """An engine for all configured jobs, or for one."""
-        from worker.engines.embedded import EmbeddedEngine, EngineSettings  # noqa: PLC0415 - as above
+        from worker.engines.embedded import EmbeddedEngine  # noqa: PLC0415 - as above
 
-        section = self.config.worker
-        settings = EngineSettings(section.concurrency, section.history)
-        return EmbeddedEngine(self.store, self.runner, self.assignments(only), self.clock, settings)
+        return EmbeddedEngine(self.store, self.runner, self.assignments(only), self.clock, self.engine_settings())
+
+    def engine_settings(self) -> EngineSettings:
+        """How an engine works."""
+        from worker.engines.embedded import EngineSettings  # noqa: PLC0415 - as above
+
+        return EngineSettings(self.config.worker.concurrency, self.config.worker.history)
 
     def daemonic(self) -> Daemonic:
         """What the daemon drives."""
+        from worker.crypto.keys_in_use import write_keys_in_use  # noqa: PLC0415 - as above
+
+        def leave_note(ring: Keyring) -> None:
+            follows = self.sealer.origin is not None
+            write_keys_in_use(self.state_folder, [key.id for key in ring.keys], follows=follows)
+
         engine = self.engine()
-        return Daemonic(self, self.store, engine, self.stopping, self.state_folder, self.config.worker.drain_timeout)
+        self.sealer.on_change = leave_note
+        leave_note(self.sealer.keyring)
+        return Daemonic(self, self.store, engine, self.stopping, self.state_folder)
 
     def reload(self, engine: EmbeddedEngine) -> None:
-        """Take up integrations, jobs and sinks from the file as it stands now. Raises, and changes nothing, on faults.
+        """Take up the file as it stands now. Raises, and changes nothing, on faults.
 
         Where the store, the key and the state folder lie is fixed for the life of a process.
         """
@@ -246,15 +338,20 @@ class Wiring:
                 if name in config.integrations and config.integrations[name].rate_limit == limiter.limit
             }
         )
-        assignments = fresh.assignments()
+        fresh._sinks.update(self._sinks)
+        assignments, routes = fresh.assignments(), fresh.routes()
         for name in config.integrations:
             fresh.client(name)
-        self.config, self._limiters = config, fresh._limiters
+        before, self.config = self.config.worker, config
+        self._limiters, self._sinks = fresh._limiters, fresh._sinks
+        if (before.log_level, before.log_format) != (config.worker.log_level, config.worker.log_format):
+            self.set_up_log(config.worker)
         # The refresher looks clients up at any moment: none that stays may be missing in between.
         self.clients.update(fresh.clients)
         for name in set(self.clients) - set(fresh.clients):
             del self.clients[name]
-        engine.use(assignments)
+        engine.use(assignments, self.engine_settings())
+        self.deliverer.use(routes)
 
 
 @dataclass(frozen=True)
@@ -266,13 +363,24 @@ class Daemonic:
     engine: EmbeddedEngine
     stopping: Stopping
     state_folder: Path
-    drain_timeout: float
+
+    @property
+    def drain_timeout(self) -> float:
+        """Seconds that runs are given at the end."""
+        return self.wiring.config.worker.drain_timeout
 
     @property
     def assignments(self) -> Mapping[str, Assignment]:
         """The jobs being worked for."""
         return self.engine.assignments
 
+    def ring(self) -> None:
+        """Somebody has changed something: look at the keyring and the store now."""
+        self.wiring.sealer.look()
+        self.engine.ring()
+        self.wiring.deliverer.wake()
+
     def reload(self) -> None:
         """Read the configuration anew. Raises WorkerError, and changes nothing, when it has faults."""
+        self.wiring.sealer.reread()
         self.wiring.reload(self.engine)

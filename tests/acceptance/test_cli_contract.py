@@ -26,8 +26,9 @@ COMMANDS = (
     "init", "enroll", "run", "once", "status", "demo",
     "secrets set", "secrets list", "secrets remove",
     "accounts list", "accounts show", "accounts why", "accounts pause", "accounts resume", "accounts revoke",
-    "accounts remove",
+    "accounts remove", "accounts release", "accounts confirm",
     "jobs list", "jobs run", "runs list", "runs show", "keys new", "keys verify", "keys list",
+    "keys rotate", "keys retire", "keys escrow", "keys recover",
     "store check", "store migrate", "config check", "config show", "config example",
 )  # fmt: skip
 
@@ -138,7 +139,8 @@ def test_no_command_is_a_usage_fault_that_shows_the_help(enrolled: Workplace) ->
 JSON = (
     "status", "secrets list", "accounts list", "accounts show api acme", "accounts show api/acme",
     "accounts why api acme", "accounts pause api acme", "accounts resume api acme", "jobs list", "runs list",
-    "keys verify", "keys list", "store check", "store migrate", "config check", "config show", "config example",
+    "keys verify", "keys list", "keys rotate",
+    "store check", "store migrate", "config check", "config show", "config example",
     "jobs run good", "jobs run good --dry-run", "jobs run bad", "jobs run bad --dry-run", "once",
     "secrets remove api client_secret", "init elsewhere", "keys new another.key",
     "accounts remove api acme --yes --keep-grant",
@@ -147,6 +149,7 @@ JSON_OF_FAULTS = (
     "nonsense", "accounts", "accounts list --nonsense", "accounts show api nobody", "runs show nothing",
     "jobs run none", "enroll nowhere acme --paste", "secrets set api another", "--config absent.toml status",
     "runs list --state odd", "keys new", "init .", "accounts revoke api acme", "enroll api acme --paste --loopback",
+    "accounts release api", "accounts confirm api", "accounts release nowhere",
 )  # fmt: skip
 
 

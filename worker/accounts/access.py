@@ -1,8 +1,9 @@
 """The access token in hand: kept in memory, used until it lapses or the API rejects it. No call while it is good.
 
-A token's age is counted on two clocks. Wall time is all that survives a restart, but somebody may set it; the monotonic
-clock cannot be set, but begins anew with every process. Whichever says first that the lifetime is over is believed: a
-refresh too early costs one call, a refresh too late costs one rejected request and then the same call.
+A token's age is counted on two clocks. Wall time is all that survives a restart, but somebody may set it; elapsed time
+cannot be set, but begins anew with every process. The younger age is believed (`worker.clock.age_of`): a token sent too
+late costs one rejected request, and the API's own word decides. Believing the older one, a clock that jumped ahead
+would have every account refresh at once.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from worker.clock import age_of
 from worker.errors import WorkerError
 from worker.log import bind
 
@@ -44,8 +46,8 @@ class AccessToken:
     token_type: str
     generation: int
     grant: Grant
-    #: On the monotonic clock; None when the provider named no lifetime.
-    lapses_at: float | None
+    #: When this process came by it, on the monotonic clock: it is older than that for certain.
+    taken_at: float
 
 
 class TokenSource:
@@ -123,7 +125,8 @@ class TokenSource:
         """
         if token.generation not in {token.grant.refused_generation, self._refused_generation}:
             return
-        if self._clock.now() < token.grant.issued_at + REFUSED_AT_LEAST:
+        age = age_of(token.grant.issued_at, self._clock)
+        if age is not None and age < REFUSED_AT_LEAST:
             if not (token.grant.refused_alive or self._alive_generation == token.generation):
                 self._alive_generation = token.generation
                 self._remember(lambda: self._store.grants.set_alive(token.grant))
@@ -153,24 +156,17 @@ class TokenSource:
     def _take(self, grant: Grant) -> AccessToken | None:
         if grant.access_token is None:
             return None
-        lapses_at = None
-        if grant.expires_at is not None and grant.lifetime is not None:
-            margin = _margin(grant.lifetime)
-            # Never more than the whole lifetime, should the clock have been set back since.
-            left = min(grant.expires_at - self._clock.now(), grant.lifetime)
-            lapses_at = self._clock.monotonic() + left - margin
-        token = AccessToken(grant.access_token, grant.token_type, grant.generation, grant, lapses_at)
+        token = AccessToken(grant.access_token, grant.token_type, grant.generation, grant, self._clock.monotonic())
         self._token = token
         bind(generation=grant.generation)
         return token
 
     def _lapsed(self, token: AccessToken) -> bool:
-        expires_at = token.grant.expires_at
-        if token.lapses_at is None or expires_at is None:
+        lifetime = token.grant.lifetime
+        if lifetime is None:
             return False
-        if self._clock.monotonic() >= token.lapses_at:
-            return True
-        return self._clock.now() >= expires_at - _margin(token.grant.lifetime)
+        age = age_of(token.grant.issued_at, self._clock) or 0.0
+        return max(age, self._clock.monotonic() - token.taken_at) >= lifetime - _margin(lifetime)
 
     def _known_refused(self, grant: Grant) -> bool:
         """Whether this generation is marked as refused though fresh, and could not have lapsed since."""
@@ -179,7 +175,9 @@ class TokenSource:
         until = grant.lifetime if grant.lifetime is not None else REFUSED_AT_LEAST
         if not (grant.refused_alive or self._alive_generation == grant.generation):
             until = min(until, REFUSED_PAUSE)
-        return self._clock.now() < grant.issued_at + until
+        age = age_of(grant.issued_at, self._clock)
+        # None: the clock was set back since, and a mark whose age is unknown must not hold for a year.
+        return age is not None and age < until
 
 
 def _margin(lifetime: float | None) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from worker.accounts.bounded import is_read, load
 from worker.oauth.rejection import read_rejection
 
 if TYPE_CHECKING:
@@ -14,10 +15,15 @@ if TYPE_CHECKING:
 _ASKING = frozenset({401, 403})
 #: Bytes of an error body that are searched for a code.
 _LARGEST_ERROR_BODY = 1 << 16
+#: Bytes, unpacked, of an error body that was to be a stream and is read because it ought to be short.
+_LARGEST_EXPLANATION = 1 << 20
 
 
 def read_answer(response: requests.Response, rules: RejectionRules) -> Rejection | None:
-    """What the answer says about the token; None when it is not about the token."""
+    """What the answer says about the token; None when it is not about the token.
+
+    Raises requests.RequestException when a body that has to be read cannot be, or has no end.
+    """
     status = response.status_code
     if status not in _ASKING and not any(rule.status == status for rule in rules.rejected_when):
         return None
@@ -43,8 +49,9 @@ def _challenges(response: requests.Response) -> list[str]:
 
 def _small_body(response: requests.Response) -> bytes:
     """The body as far as it may hold an error code; of a stream, a long one is left for the caller to read."""
-    if not getattr(response, "_content_consumed", False) and not _is_small(response):
+    if not is_read(response) and not _is_small(response):
         return b""
+    load(response, _LARGEST_EXPLANATION)
     return (response.content or b"")[:_LARGEST_ERROR_BODY]
 
 

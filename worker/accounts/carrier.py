@@ -13,6 +13,7 @@ from requests.utils import rewind_body
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, ReadTimeoutError
 from urllib3.util import Retry
 
+from worker.accounts.final_answer import POOLS
 from worker.errors import BodyNotReplayable
 
 if TYPE_CHECKING:
@@ -52,12 +53,30 @@ def _retries(read: int) -> Retry:
     )
 
 
-class Carrier(HTTPAdapter):
+class _Adapter(HTTPAdapter):
+    """Waits for the final answer, through a proxy as well."""
+
+    def __init__(self, retries: Retry) -> None:
+        super().__init__(pool_maxsize=_POOL, max_retries=retries)
+
+    def init_poolmanager(self, *arguments: Any, **settings: Any) -> None:
+        """See HTTPAdapter."""
+        super().init_poolmanager(*arguments, **settings)
+        self.poolmanager.pool_classes_by_scheme = POOLS
+
+    def proxy_manager_for(self, *arguments: Any, **settings: Any) -> Any:
+        """See HTTPAdapter."""
+        manager = super().proxy_manager_for(*arguments, **settings)
+        manager.pool_classes_by_scheme = POOLS
+        return manager
+
+
+class Carrier(_Adapter):
     """Sends again what never reached the server, and once an idempotent request whose connection broke."""
 
     def __init__(self) -> None:
-        super().__init__(pool_maxsize=_POOL, max_retries=_retries(read=1))
-        self._once = HTTPAdapter(pool_maxsize=_POOL, max_retries=_retries(read=0))
+        super().__init__(_retries(read=1))
+        self._once = _Adapter(_retries(read=0))
 
     def send(self, request: requests.PreparedRequest, *arguments: Any, **settings: Any) -> requests.Response:
         """See HTTPAdapter."""

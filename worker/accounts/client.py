@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import requests
 
-from worker.accounts.netrc import given_only
-from worker.accounts.token_endpoint import NoAnswer, NotSent, Timeouts, ask
+from worker.accounts.lone_call import Timeouts, call
+from worker.accounts.token_endpoint import NoAnswer, NotSent, ask
 from worker.errors import Misconfigured, TryAgainLater
+from worker.oauth.clock_skew import ClockSkew, measure
 from worker.oauth.dialect import Dialect
 from worker.oauth.metadata import ProviderMetadata, merge_metadata, metadata_urls
 from worker.oauth.rejection import RejectionRule, RejectionRules
 from worker.oauth.token_request import Client as OAuthClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from worker.clock import Clock
     from worker.config.model import Integration
@@ -25,8 +28,6 @@ if TYPE_CHECKING:
     from worker.oauth.verdict import Outcome
     from worker.redact import Secret
 
-#: Bytes of a metadata document.
-_LARGEST_DOCUMENT = 1 << 18
 _OK = 200
 #: Answers that speak of the server's state, not of the address.
 _PASSING, _SERVER_ERROR = frozenset({408, 425, 429}), 500
@@ -53,6 +54,8 @@ class Client:
         )
         self._read_secret = read_secret
         self._settings = settings
+        #: The local clock beside the provider's, by its last answer; None before the first.
+        self.skew: ClockSkew | None = None
         self._metadata: ProviderMetadata | None = None
         self._lock = threading.Lock()
 
@@ -70,6 +73,11 @@ class Client:
                 hint=f"worker secrets set {self.name} client_secret",
             )
         return OAuthClient(self.integration.client_id, secret, self.integration.client_auth)
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """Those of a single call."""
+        return Timeouts(self.integration.connect_timeout, self.integration.read_timeout)
 
     def token_url(self) -> str:
         """The token endpoint. Raises Misconfigured when neither config nor discovery names one."""
@@ -105,8 +113,19 @@ class Client:
 
     def ask(self, request: TokenRequest) -> Outcome | NotSent | NoAnswer:
         """Send one token request."""
-        timeouts = Timeouts(self.integration.connect_timeout, self.integration.read_timeout)
-        return ask(request, timeouts, self.dialect, self._settings.clock, self._settings.user_agent)
+        settings = self._settings
+
+        def hear(response: requests.Response) -> None:
+            self._compare_clocks(request.url, response.headers, response.elapsed.total_seconds())
+
+        return ask(request, self.timeouts, self.dialect, settings.clock, settings.user_agent, hear=hear)
+
+    def _compare_clocks(self, url: str, fields: Mapping[str, str], seconds: float) -> None:
+        now = self._settings.clock.now()
+        found = measure(
+            fields, "{0.scheme}://{0.netloc}".format(urlsplit(url)), asked_at=now - seconds, answered_at=now
+        )
+        self.skew = found or self.skew
 
     def _endpoint(self, field: str) -> str:
         configured: str | None = getattr(self.integration, field)
@@ -142,20 +161,17 @@ class Client:
 
     def _fetch(self, url: str) -> dict[str, object] | int | str:
         """A JSON object, or what came instead of one: a status, or the name of an error."""
+        headers = {"User-Agent": self._settings.user_agent, "Accept": "application/json"}
         try:
-            response = requests.get(
-                url,
-                timeout=(self.integration.connect_timeout, self.integration.read_timeout),
-                allow_redirects=False,
-                auth=given_only,
-                headers={"User-Agent": self._settings.user_agent, "Accept": "application/json"},
-            )
-            document = response.json() if len(response.content) <= _LARGEST_DOCUMENT else None
-        except requests.JSONDecodeError:
-            return response.status_code
-        except (requests.RequestException, ValueError, RecursionError) as error:
+            answer = call("GET", url, self.timeouts, headers=headers)
+        except (requests.RequestException, ValueError) as error:
             return type(error).__name__
-        return document if response.status_code == _OK and isinstance(document, dict) else response.status_code
+        self._compare_clocks(url, answer.headers, answer.seconds)
+        try:
+            document = json.loads(answer.body)
+        except (ValueError, RecursionError):
+            return answer.status
+        return document if answer.status == _OK and isinstance(document, dict) else answer.status
 
 
 def _dialect(integration: Integration) -> Dialect:

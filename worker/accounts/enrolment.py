@@ -10,15 +10,16 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from worker.accounts.giving_back import give_back
+from worker.accounts.patience import Patience
 from worker.accounts.recovery import client_accepted
 from worker.accounts.token_endpoint import NoAnswer, NotSent
 from worker.accounts.who import identify
-from worker.errors import EnrolmentFailed, Misconfigured, TryAgainLater
+from worker.errors import EnrolmentFailed, KeyUnusable, Misconfigured, TamperedSecret, TryAgainLater
 from worker.events import AccountMoved
 from worker.oauth.authorization import AuthorizationRequest, ExpectedCallback, authorization_url, read_callback
 from worker.oauth.pkce import challenge_s256, new_verifier
@@ -31,6 +32,8 @@ from worker.store.records import Consent, NewTokens
 from worker.store.store import account_lock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from worker.accounts.client import Client
     from worker.clock import Clock
     from worker.events import Events
@@ -91,8 +94,11 @@ class Choices:
 class Enrolment:
     """Begins attempts, and finishes them."""
 
-    def __init__(self, store: Store, clock: Clock, events: Events, scrubber: Scrubber) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, events: Events, scrubber: Scrubber, patience: Patience | None = None
+    ) -> None:
         self._store = store
+        self._patience = patience or Patience()
         self._clock = clock
         self._events = events
         self._scrubber = scrubber
@@ -140,11 +146,11 @@ class Enrolment:
         request = code_request(
             client.token_url(), client.credentials(), redemption, extra=client.integration.token_params
         )
-        self._store.database.prove_writable()
-        asked_at = self._clock.now()
-        tokens = self._granted(client.ask(request), "the authorization code")
-        identity = identify(client, tokens, attempt.nonce, self._clock.now())
-        return self._store_grant(client, attempt.account, tokens, asked_at, identity, choices)
+        with self._alone(client, attempt.account):
+            asked_at = self._clock.now()
+            tokens = self._granted(client.ask(request), "the authorization code")
+            identity = identify(client, tokens, attempt.nonce, self._clock.now())
+            return self._store_grant(client, attempt.account, tokens, asked_at, identity, choices)
 
     def import_refresh_token(self, client: Client, account: str, refresh_token: Secret, choices: Choices) -> Enrolled:
         """Take over a refresh token from another tool. It is spent once here, to prove that it works.
@@ -163,15 +169,21 @@ class Enrolment:
         )
         # Found now, not after the token has been spent.
         client.identity_url()
-        self._store.database.prove_writable()
-        asked_at = self._clock.now()
-        tokens = self._granted(client.ask(request), "the refresh token")
-        if tokens.refresh_token is None:
-            # Kept by the provider: the one that was given stays good.
-            tokens = _with_refresh_token(tokens, refresh_token)
-        return self._store_grant(
-            client, account, tokens, asked_at, self._identify_imported(client, account, tokens), choices
-        )
+        with self._alone(client, account):
+            asked_at = self._clock.now()
+            tokens = self._granted(client.ask(request), "the refresh token")
+            if tokens.refresh_token is None:
+                # Kept by the provider: the one that was given stays good.
+                tokens = _with_refresh_token(tokens, refresh_token)
+            identity = self._identify_imported(client, account, tokens)
+            return self._store_grant(client, account, tokens, asked_at, identity, choices)
+
+    @contextmanager
+    def _alone(self, client: Client, account: str) -> Iterator[None]:
+        """Nobody else enrols this account, and lock and store can be written, before anything is spent."""
+        with self._store.locks.hold(f"enrol-{client.name}-{account}"):
+            self._store.database.prove_writable()
+            yield
 
     def _identify_imported(self, client: Client, account: str, tokens: Tokens) -> dict[str, str]:
         """Who consented back then. For a new account the answer may stay open: the token given is void by now."""
@@ -263,16 +275,15 @@ class Enrolment:
             identity=identity,
             how=choices.how,
         )
-        before, grant = self._store_consent(consent, choices)
+        before, grant = self._patience.until_stored(lambda: self._store_consent(consent, choices))
         if before is not None:
             self._tell(before, AccountState.ACTIVE, "a human consented")
         client_accepted(self._store, self._events, client.name, self._clock.now(), "an enrolment succeeded")
         return Enrolled(grant, before is None, compare(requested, grant.scopes), identity.get("label", ""))
 
     def _store_consent(self, consent: Consent, choices: Choices) -> tuple[Account | None, Grant]:
-        """Store it, alone; answers the account as it was before."""
+        """Store it; answers the account as it was before."""
         with ExitStack() as held:
-            held.enter_context(self._store.locks.hold(f"enrol-{consent.integration}-{consent.account}"))
             before = self._store.accounts.find(consent.integration, consent.account)
             if before is not None:
                 # A refresh that is under way ends first, and cannot overwrite this.
@@ -284,7 +295,13 @@ class Enrolment:
     def _refuse_other(self, account: Account, identity: dict[str, str], choices: Choices) -> None:
         if choices.replace_identity:
             return
-        known = self._store.grants.read_identity(account.id)
+        try:
+            known = self._store.grants.read_identity(account.id)
+        except (TamperedSecret, KeyUnusable) as error:
+            raise EnrolmentFailed(
+                f"who owns {account.label} cannot be read: {error.message}; nothing was changed",
+                hint="if it is the right person, add --replace-identity",
+            ) from error
         if not known or not identity or known["subject"] == identity["subject"]:
             return
         raise EnrolmentFailed(

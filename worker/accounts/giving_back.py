@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import requests
 
-from worker.accounts.netrc import given_only
+from worker.accounts.lone_call import call
 from worker.errors import TryAgainLater
 from worker.oauth.token_request import revocation_request
 from worker.oauth.verdict import read_retry_after
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from worker.accounts.client import Client
     from worker.redact import Secret
     from worker.store.records import Account
+
+#: RFC 9110 section 15.3.
+_SUCCESSES = range(200, 300)
 
 TokenKind = Literal["refresh_token", "access_token"]
 
@@ -25,22 +28,16 @@ def give_back(client: Client, account: Account, url: str, token: Secret, kind: T
     A token that the provider does not know counts as revoked there (section 2.2).
     """
     request = revocation_request(url, client.credentials(), token, hint=kind)
-    timeout = (client.integration.connect_timeout, client.integration.read_timeout)
     try:
-        with requests.Session() as session:
-            # Set, and not merged: netrc must not put other credentials in place of the client's.
-            session.auth = given_only
-            response = session.post(
-                request.url, data=request.form, headers=request.headers, timeout=timeout, allow_redirects=False
-            )
+        answer = call("POST", request.url, client.timeouts, data=request.form, headers=request.headers)
     except requests.RequestException as error:
         raise TryAgainLater(
             f"the provider could not be reached ({type(error).__name__}); the grant is still valid and kept"
         ) from None
-    if not response.ok or response.is_redirect:
+    if answer.status not in _SUCCESSES:
         raise TryAgainLater(
-            f"the provider answered {response.status_code} to the revocation; the grant is kept",
-            after=read_retry_after(response.headers.get("Retry-After", ""), now=client.now()),
+            f"the provider answered {answer.status} to the revocation; the grant is kept",
+            after=read_retry_after(answer.headers.get("Retry-After", ""), now=client.now()),
             hint="try again; or remove the access at the provider, and then:"
             f" worker accounts remove {account.integration} {account.name} --keep-grant",
         )

@@ -12,16 +12,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from worker.errors import Misconfigured, NeedsConsent, TryAgainLater, UsageFault
 from worker.store.grants import GenerationMoved
+from worker.store.store import account_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import ExitStack
 
     from worker.clock import Clock
+    from worker.redact import Secret
     from worker.store.records import Grant, NewTokens
     from worker.store.store import Store
 
@@ -60,7 +63,7 @@ class Keeper:
         """Store the tokens. Raises NotStored (then `rescue` must follow), GenerationMoved, NeedsConsent."""
         for pause in (*self._pauses, None):
             try:
-                return self._store.grants.complete_refresh(grant, tokens, self._clock.now())
+                return self._store_now(grant, tokens)
             except (Misconfigured, TryAgainLater) as error:
                 if pause is None:
                     raise NotStored(
@@ -69,7 +72,24 @@ class Keeper:
                         after=self._pauses[-1],
                     ) from error
             time.sleep(pause)
+            self._renew_lock(grant)
         raise AssertionError  # the last pause is None
+
+    def _store_now(self, grant: Grant, tokens: NewTokens) -> Grant:
+        """One try. A commit whose answer was lost with the connection may have taken place: then it was the one."""
+        try:
+            return self._store.grants.complete_refresh(grant, tokens, self._clock.now())
+        except GenerationMoved:
+            stored = self._store.grants.read(grant.account.id)
+            if stored.generation == grant.generation + 1 and _same(stored.access_token, tokens.access_token):
+                return stored
+            raise
+
+    def _renew_lock(self, grant: Grant) -> None:
+        # A server that was restarted has forgotten who held what. Should somebody else have the lock by now, storing
+        # these tokens first is all that can be done.
+        with suppress(Misconfigured, TryAgainLater):
+            self._store.locks.renew(account_lock(grant.account.id))
 
     def rescue(self, grant: Grant, tokens: NewTokens, held: ExitStack, stored: Callable[[Grant], None]) -> None:
         """Go on trying, in a thread of its own, which takes over the account's lock and lets go of it in the end."""
@@ -94,10 +114,15 @@ class Keeper:
     def _stored_at_last(self, grant: Grant, tokens: NewTokens) -> Grant | None:
         while True:
             time.sleep(self._pauses[-1])
+            self._renew_lock(grant)
             try:
-                return self._store.grants.complete_refresh(grant, tokens, self._clock.now())
+                return self._store_now(grant, tokens)
             except (GenerationMoved, NeedsConsent, UsageFault):
                 # A human consented anew, or took the account away: these tokens are nobody's any more.
                 return None
             except (Misconfigured, TryAgainLater) as error:
                 self._waiting[grant.account.id] = error.message
+
+
+def _same(one: Secret | None, other: Secret) -> bool:
+    return one is not None and one.reveal() == other.reveal()

@@ -12,15 +12,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from requests.adapters import HTTPAdapter
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from worker.accounts.final_answer import POOLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from urllib3.connection import HTTPConnection
+    from urllib3.connectionpool import HTTPConnectionPool
     from urllib3.poolmanager import PoolManager
-
-_POOLS: dict[str, type[HTTPConnectionPool]] = {"http": HTTPConnectionPool, "https": HTTPSConnectionPool}
 
 
 class Line:
@@ -84,7 +84,7 @@ class LineAdapter(HTTPAdapter):
         return manager
 
     def _watch(self, manager: PoolManager) -> None:
-        pools: dict[str, Any] = {scheme: self._line.watch(pool) for scheme, pool in _POOLS.items()}
+        pools: dict[str, Any] = {scheme: self._line.watch(pool) for scheme, pool in POOLS.items()}
         manager.pool_classes_by_scheme = pools
 
 

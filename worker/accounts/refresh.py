@@ -13,22 +13,22 @@ likely is, lost in rotation, not revoked.
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from worker.accounts.backoff import wait_after
+from worker.accounts.alerts import Alerts
+from worker.accounts.canary import Fleet
+from worker.accounts.failures import Attempt, Failures
 from worker.accounts.keeping import PAUSES, Keeper, NotStored
-from worker.accounts.recovery import CLIENT_REFUSED, client_accepted
-from worker.accounts.token_endpoint import NoAnswer, NotSent
+from worker.accounts.recovery import claim_attempt, client_accepted
+from worker.accounts.telling import remedy_for, tell_move
 from worker.clock import rfc3339, span
-from worker.errors import Misconfigured, NeedsConsent, TryAgainLater, WorkerError
-from worker.events import AccountMoved, GrantRefreshed, IncidentOpened, RefreshFailed
+from worker.errors import AccountPaused, Misconfigured, NeedsConsent, TamperedSecret, TryAgainLater
+from worker.events import GrantRefreshed
 from worker.oauth.token_request import refresh_request
-from worker.oauth.verdict import ClientAtFault, GrantDead, Postponed, TokenGranted
+from worker.oauth.verdict import TokenGranted
 from worker.redact import Secret
 from worker.states import AccountState
 from worker.store.grants import GenerationMoved
@@ -42,14 +42,12 @@ if TYPE_CHECKING:
     from worker.accounts.client import Client
     from worker.clock import Clock
     from worker.events import Events
+    from worker.oauth.token_request import TokenRequest
     from worker.oauth.tokens import Tokens
     from worker.store.store import Store
 
-    Failure = GrantDead | ClientAtFault | Postponed | NotSent | NoAnswer
-
 #: Seconds between two looks at tokens that wait to be stored.
 _LOOK = 0.1
-_SUCCESSES, _SERVER_ERROR, _BUSY = range(200, 300), 500, 503
 
 
 class Refresher:
@@ -68,6 +66,10 @@ class Refresher:
         self._clock = clock
         self._events = events
         self._keeper = Keeper(store, clock, store_pauses)
+        #: Refusals that are held, for operators who decide themselves.
+        self.fleet = Fleet(store, clients, clock, events)
+        self._failures = Failures(store, clock, events, self.fleet)
+        self._alerts = Alerts(store, clients, clock, events)
         self._in_flight = 0
         self._settled = threading.Condition()
 
@@ -90,10 +92,16 @@ class Refresher:
                 grant = self._store.grants.read(account_id)
                 if grant.generation > generation:
                     return grant
+                self._refuse_unusable(grant)
                 try:
                     return self._refresh_locked(grant, held)
                 except GenerationMoved:
                     continue  # a human consented meanwhile: read again
+
+    def tend(self) -> None:
+        """What is due although nobody asks for a token: canaries are probed, overdue alerts told. Every half minute."""
+        self.fleet.probe(self._probe)
+        self._alerts.tell_overdue()
 
     def wait_settled(self, seconds: float) -> bool:
         """Wait until no refresh is under way and all new tokens are stored; answers whether it came to that.
@@ -121,24 +129,26 @@ class Refresher:
                 self._in_flight -= 1
                 self._settled.notify_all()
 
+    def _probe(self, account_id: int) -> None:
+        """Refresh a held account, whoever else waits. Raises as `refresh`, and Busy when somebody has its lock."""
+        with self._counted(), ExitStack() as held:
+            held.enter_context(self._store.locks.hold(account_lock(account_id), patience=0))
+            grant = self._store.grants.read(account_id)
+            if grant.held:
+                self._refresh_locked(grant, held)
+
     def _refresh_locked(self, grant: Grant, held: ExitStack) -> Grant:
-        self._refuse_unusable(grant)
         self._refuse_early(grant)
+        self._refuse_unfinished(grant)
         client = self._clients.get(grant.account.integration)
         if client is None:
             raise Misconfigured(f"integration {grant.account.integration} is not in the configuration")
-        refresh_token = self._read_refresh_token(grant)
-        try:
-            request = refresh_request(
-                client.token_url(),
-                client.credentials(),
-                refresh_token,
-                redirect_uri=client.integration.redirect_uri if client.integration.refresh_sends_redirect_uri else None,
-                extra=client.integration.token_params,
+        if grant.unreadable:
+            self._store.timeline.add(
+                grant.account, "tampered", Finding("tampered", grant.unreadable), self._clock.now()
             )
-        except Misconfigured as error:
-            self._report_client(grant.account.integration, Finding("misconfigured", error.message), error.hint, wait=0)
-            raise
+        request = self._request(grant, client)
+        claimed = claim_attempt(self._store, client.name, self._clock.now())
         # Read before this attempt counts: what earlier ones may have lost.
         doubt = self._earlier_doubt(grant)
         self._store.grants.begin_refresh(grant, process_note(), self._clock.now())
@@ -149,25 +159,29 @@ class Refresher:
             # Nothing was sent: the intent must not cast doubt on this generation.
             finding = Finding("misconfigured", error.message, error.evidence)
             self._store.grants.fail_refresh(grant, finding, self._clock.now(), not_before=asked_at)
+            self._failures.misconfigured(grant, error)
             raise
         if isinstance(answer, TokenGranted):
             return self._keep(grant, _new_tokens(answer.tokens, asked_at), held)
-        raise self._failure(grant, answer, doubt)
+        raise self._failures.of(Attempt(grant, doubt, asked_at, claimed), answer)
 
-    def _failure(self, grant: Grant, answer: Failure, doubt: str) -> WorkerError:
-        # A provider may repeat a token in its complaint about it.
-        answer = replace(answer, evidence=self._store.scrubbed(answer.evidence))
-        match answer:
-            case GrantDead(evidence=evidence):
-                return self._flagged(grant, evidence, doubt)
-            case ClientAtFault(evidence=evidence):
-                return self._client_refused(grant, evidence)
-            case Postponed(evidence=evidence, after=after):
-                return self._postponed(grant, evidence, after, _ambiguity(evidence))
-            case NotSent(evidence=evidence):
-                return self._postponed(grant, evidence, None, "")
-            case NoAnswer(evidence=evidence):
-                return self._in_doubt(grant, evidence)
+    def _request(self, grant: Grant, client: Client) -> TokenRequest:
+        """What is to be sent. Raises, and tells of it, when the settings, a secret or the discovery are amiss."""
+        refresh_token = self._read_refresh_token(grant)
+        integration = client.integration
+        try:
+            return refresh_request(
+                client.token_url(),
+                client.credentials(),
+                refresh_token,
+                redirect_uri=integration.redirect_uri if integration.refresh_sends_redirect_uri else None,
+                extra=integration.token_params,
+            )
+        except Misconfigured as error:
+            self._failures.misconfigured(grant, error)
+            raise
+        except TryAgainLater as error:
+            raise self._failures.postponed(grant, {"detail": error.message}, error.after) from error
 
     def _keep(self, grant: Grant, tokens: NewTokens, held: ExitStack) -> Grant:
         """Store the tokens; until that has worked, this process holds the only copy and nobody uses it."""
@@ -186,93 +200,47 @@ class Refresher:
         self._events.publish(
             GrantRefreshed(account.integration, account.name, stored.generation, lifetime, rotated=rotated)
         )
-        if account.state is AccountState.IN_DOUBT and stored.account.state is AccountState.ACTIVE:
-            self._tell_move(grant, AccountState.ACTIVE, "the refresh token still works")
+        if account.state is not AccountState.ACTIVE and stored.account.state is AccountState.ACTIVE:
+            tell_move(self._events, account.state, stored.account, Finding("settled", "the refresh token still works"))
+        self._alerts.recovered(grant)
         client_accepted(self._store, self._events, account.integration, self._clock.now(), "a refresh succeeded")
+        if grant.held:
+            self.fleet.release(account.integration, f"canary {account.label} was refreshed")
 
     def _read_refresh_token(self, grant: Grant) -> Secret:
         try:
             return self._store.grants.read_refresh_token(grant)
         except NeedsConsent as error:
-            finding = Finding("no refresh token", error.message, {})
-            self._flag(grant, finding)
+            self._flag(grant, Finding("no refresh token", error.message))
             raise
+        except TamperedSecret as error:
+            finding = Finding("tampered", f"its refresh token does not open: {error.message}", error.evidence)
+            self._flag(grant, finding)
+            raise NeedsConsent(f"{grant.account.label} needs consent: {finding.reason}", hint=error.hint) from error
+
+    def _flag(self, grant: Grant, finding: Finding) -> None:
+        account = self._store.grants.flag(grant, finding, self._clock.now())
+        if account.state is AccountState.NEEDS_CONSENT:
+            tell_move(self._events, grant.account.state, account, finding)
 
     def _earlier_doubt(self, grant: Grant) -> str:
         if grant.intent_started_at is not None:
             return f"a refresh begun at {rfc3339(grant.intent_started_at)} whose outcome is unknown"
         return self._store.grants.doubt_of(grant)
 
-    def _flagged(self, grant: Grant, evidence: dict[str, object], doubt: str) -> WorkerError:
-        word = evidence.get("error") or evidence.get("status")
-        if doubt:
-            reason = f"lost in rotation: the provider refuses the refresh token ({word}) after {doubt}"
-            finding = Finding("lost in rotation", reason, {**evidence, "after": doubt})
-        else:
-            finding = Finding("revoked", f"the provider refuses the refresh token ({word})", evidence)
-        self._flag(grant, finding)
-        return NeedsConsent(
-            f"{grant.account.label} needs consent: {finding.reason}", hint=_remedy(grant), evidence=finding.evidence
-        )
-
-    def _flag(self, grant: Grant, finding: Finding) -> None:
-        account = self._store.grants.flag(grant, finding, self._clock.now())
-        # Also one that was flagged before, for a missing scope: then the grant still worked. A pause hides the state.
-        if account.state is AccountState.NEEDS_CONSENT:
-            self._tell_move(grant, account.state, finding.reason, _remedy(grant), finding.evidence)
-
-    def _client_refused(self, grant: Grant, evidence: dict[str, object]) -> WorkerError:
-        now, integration = self._clock.now(), grant.account.integration
-        earlier = self._store.incidents.find_open(integration, CLIENT_REFUSED)
-        wait = wait_after((earlier.occurrences if earlier else 0) + 1, None, random.random(), first=30.0)  # noqa: S311
-        word = evidence.get("error") or evidence.get("status")
-        finding = Finding("client refused", f"the provider refuses the client itself ({word})", evidence)
-        remedy = f"worker secrets set {integration} client_secret; or look at [integrations.{integration}]"
-        self._store.grants.fail_refresh(grant, finding, now, not_before=now, doubt=_ambiguity(evidence))
-        self._report_client(integration, finding, remedy, wait=wait)
-        return Misconfigured(f"{integration}: {finding.reason}", hint=remedy, evidence=evidence)
-
-    def _report_client(self, integration: str, finding: Finding, remedy: str, *, wait: float) -> None:
-        now = self._clock.now()
-        opened = self._store.incidents.report(
-            integration, CLIENT_REFUSED, finding, now, remedy=remedy, not_before=now + wait
-        )
-        if opened:
-            self._events.publish(IncidentOpened(integration, CLIENT_REFUSED, finding.reason, remedy))
-
-    def _postponed(self, grant: Grant, evidence: dict[str, object], after: float | None, ambiguous: str) -> WorkerError:
-        wait = wait_after(grant.failures + 1, after, random.random())  # noqa: S311
-        now = self._clock.now()
-        finding = Finding("try again later", f"no new access token: {_words(evidence)}", evidence)
-        self._store.grants.fail_refresh(grant, finding, now, not_before=now + wait, doubt=ambiguous)
-        return self._failed(grant, finding, wait)
-
-    def _in_doubt(self, grant: Grant, evidence: dict[str, object]) -> WorkerError:
-        wait = wait_after(grant.failures + 1, None, random.random())  # noqa: S311
-        now = self._clock.now()
-        reason = f"no answer to a refresh ({_words(evidence)}); whether the refresh token was spent is unknown"
-        finding = Finding("no answer", reason, evidence)
-        self._store.grants.leave_in_doubt(grant, finding, now, not_before=now + wait)
-        if grant.account.state is AccountState.ACTIVE:
-            self._tell_move(grant, AccountState.IN_DOUBT, reason)
-        return self._failed(grant, finding, wait)
-
-    def _failed(self, grant: Grant, finding: Finding, wait: float) -> TryAgainLater:
-        account = grant.account
-        self._events.publish(RefreshFailed(account.integration, account.name, grant.generation, finding.reason, wait))
-        return TryAgainLater(f"{account.label}: {finding.reason}", after=wait, evidence=finding.evidence)
-
     def _refuse_unusable(self, grant: Grant) -> None:
         account = grant.account
+        if grant.held and account.state is AccountState.IN_DOUBT:
+            raise self.fleet.waiting(account)
         if account.state is AccountState.NEEDS_CONSENT and account.cause != SCOPE_MISSING:
-            raise NeedsConsent(f"{account.label} needs consent: {account.reason}", hint=_remedy(grant))
+            raise NeedsConsent(f"{account.label} needs consent: {account.reason}", hint=remedy_for(account))
         if account.state is AccountState.PAUSED:
-            raise WorkerError(
+            raise AccountPaused(
                 f"{account.label} is paused", hint=f"worker accounts resume {account.integration} {account.name}"
             )
 
     def _refuse_early(self, grant: Grant) -> None:
-        """No call before the time that the last failure named, whoever asks: not of this account, not of the client."""
+        """No call before the time that the last failure named, whoever asks."""
         now = self._clock.now()
         if grant.not_before is not None and now < grant.not_before:
             wait = grant.not_before - now
@@ -280,22 +248,19 @@ class Refresher:
             raise TryAgainLater(
                 f"{grant.account.label}: the next refresh is due in {span(wait)} ({failing})", after=wait
             )
-        incident = self._store.incidents.find_open(grant.account.integration, CLIENT_REFUSED)
-        if incident is not None and incident.not_before is not None and now < incident.not_before:
-            raise Misconfigured(f"{incident.integration}: {incident.cause}", hint=incident.remedy)
 
-    def _tell_move(
-        self,
-        grant: Grant,
-        after: AccountState,
-        cause: str,
-        remedy: str = "",
-        evidence: Mapping[str, object] | None = None,
-    ) -> None:
-        account = grant.account
-        self._events.publish(
-            AccountMoved(account.integration, account.name, account.state, after, cause, remedy, evidence or {})
-        )
+    def _refuse_unfinished(self, grant: Grant) -> None:
+        """Where a lock can be lost while its holder lives, that one is given the time to store what it was given."""
+        if grant.attempt_begun_at is None:
+            return
+        wait = self._store.locks.may_outlive(grant.attempt_begun_at, self._clock.now())
+        if wait > 0:
+            begun = rfc3339(grant.attempt_begun_at)
+            raise TryAgainLater(
+                f"{grant.account.label}: whoever began a refresh at {begun} may still be at it; the next one may start"
+                f" in {span(wait)}",
+                after=wait,
+            )
 
 
 def _new_tokens(tokens: Tokens, asked_at: float) -> NewTokens:
@@ -307,22 +272,3 @@ def _new_tokens(tokens: Tokens, asked_at: float) -> NewTokens:
         issued_at=asked_at,
         scopes=tokens.scopes,
     )
-
-
-def _ambiguity(evidence: Mapping[str, object]) -> str:
-    """What about an answer without tokens may hide a rotation; empty when nothing does."""
-    status = evidence.get("status")
-    # From something between us and a server that has already rotated, or from one that fell over after it had.
-    # Not 503: whoever says that he cannot serve has not served.
-    ambiguous = isinstance(status, int) and (status in _SUCCESSES or status >= _SERVER_ERROR) and status != _BUSY
-    return f"an answer {status} that nobody could read" if ambiguous else ""
-
-
-def _remedy(grant: Grant) -> str:
-    return f"worker enroll {grant.account.integration} {grant.account.name}"
-
-
-def _words(evidence: Mapping[str, object]) -> str:
-    """The few words of evidence that belong into a sentence."""
-    parts = (evidence.get(name) for name in ("status", "error", "error_description", "fault", "detail"))
-    return ", ".join(str(part) for part in parts if part) or "no details"

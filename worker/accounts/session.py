@@ -26,9 +26,11 @@ from requests.hooks import default_hooks, dispatch_hook
 from requests.utils import get_auth_from_url
 
 from worker.accounts.answer import read_answer
+from worker.accounts.bounded import UnreadableError, load
 from worker.accounts.carrier import IDEMPOTENT, Carrier, is_stream, replayable
+from worker.accounts.cookies import few_cookies
 from worker.accounts.pace import NoPace
-from worker.errors import ScopeMissing
+from worker.errors import Misconfigured, ScopeMissing, WorkerError
 from worker.jobs.addresses import origin, resolve
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 
 _SUCCESS, _REDIRECT = 200, 300
 _REDIRECT_LIMIT = 10
+#: Bytes: a page of rows has a few million. JSON takes up to twenty times its length in memory.
+LARGEST_ANSWER = 32 << 20
 #: Headers of the integration that say nothing but how we like our answers.
 _EVERYWHERE = frozenset({"user-agent", "accept", "accept-language", "accept-encoding"})
 #: Seconds: urllib3 refuses a timeout of nothing.
@@ -66,6 +70,8 @@ class SessionSettings:
     headers: Mapping[str, str]
     #: Connect and read, seconds; a request's own `timeout` wins, the run's deadline cuts both.
     timeout: tuple[float, float] = (10.0, 60.0)
+    #: Bytes of an answer, unpacked, unless its caller streams it.
+    largest_answer: int = LARGEST_ANSWER
 
 
 class AccountSession(requests.Session):
@@ -81,6 +87,7 @@ class AccountSession(requests.Session):
         self.max_redirects = _REDIRECT_LIMIT
         # Keeps requests from asking netrc for credentials; the token is attached hop by hop, below.
         self.auth = _from_address
+        self.cookies = few_cookies()
         carrier = Carrier()
         for scheme in ("https://", "http://"):
             self.mount(scheme, carrier)
@@ -193,11 +200,22 @@ class AccountSession(requests.Session):
                 del request.headers[name]
 
     def _send_with(self, request: requests.PreparedRequest, token: AccessToken, **kwargs: Any) -> requests.Response:
-        request.headers["Authorization"] = _OurToken(f"{_scheme(token)} {token.value.reveal()}")
+        self._refuse_unknown(token)
+        # RFC 6750 spells the scheme so, and there are servers that compare it letter by letter.
+        request.headers["Authorization"] = _OurToken(f"Bearer {token.value.reveal()}")
         response = self._send_paced(request, **kwargs)
         if _SUCCESS <= response.status_code < _REDIRECT:
             self._tokens.accepted(token)
         return response
+
+    def _refuse_unknown(self, token: AccessToken) -> None:
+        """A token of a type that we do not understand is not used (RFC 6749 section 7.1)."""
+        if token.token_type.lower() != "bearer":
+            raise Misconfigured(
+                f"{self._settings.label}: the provider issues tokens of type {token.token_type[:40]!a}, "
+                "and only bearer tokens can be sent",
+                hint="ask the provider for bearer tokens; token_params may have to say so",
+            )
 
     def _send_paced(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         timeout = kwargs.pop("timeout", None)
@@ -206,11 +224,27 @@ class AccountSession(requests.Session):
             attempt += 1
             left = self._pace.before(request.url or "")
             self.requests_sent += 1
-            response = super().send(request, allow_redirects=False, timeout=self._timeout(timeout, left), **kwargs)
+            response = super().send(
+                request, allow_redirects=False, timeout=self._timeout(timeout, left), **{**kwargs, "stream": True}
+            )
+            if not kwargs.get("stream") or response.is_redirect:
+                self._load(response)
             repeatable = request.method in IDEMPOTENT and not is_stream(request)
             if not repeatable or not self._pace.after(response, attempt):
                 return response
             response.close()
+
+    def _load(self, response: requests.Response) -> None:
+        """Read the body, as `requests` does where nobody streams; for as long as the run may take."""
+        try:
+            load(response, self._settings.largest_answer, self._pace.check)
+        except UnreadableError as error:
+            url = (response.url or "").partition("?")[0]
+            raise WorkerError(
+                f"{response.request.method} {url}: {error}",
+                hint="ask for less at once, or stream it; or set largest_answer under [integrations.NAME]",
+                evidence={"status": response.status_code},
+            ) from None
 
     def _timeout(self, asked: Any, left: float | None) -> Any:
         timeout = self._settings.timeout if asked is None else asked
@@ -236,14 +270,9 @@ class AccountSession(requests.Session):
         )
 
 
-def _scheme(token: AccessToken) -> str:
-    # RFC 6750 spells it so, and there are servers that compare it letter by letter.
-    return "Bearer" if token.token_type.lower() == "bearer" else token.token_type
-
-
 def _host(url: Any) -> str:
-    text = url.decode() if isinstance(url, bytes) else str(url)
-    return text.partition("?")[0].partition("#")[0].split("/", 3)[2] if "://" in text else text
+    text = (url.decode() if isinstance(url, bytes) else str(url)).partition("?")[0].partition("#")[0]
+    return text.split("/", 3)[2] if "://" in text else text
 
 
 def _from_address(request: requests.PreparedRequest) -> requests.PreparedRequest:

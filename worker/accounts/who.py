@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import requests
 
-from worker.accounts.netrc import given_only
+from worker.accounts.lone_call import call
 from worker.errors import EnrolmentFailed
 from worker.oauth.identity import identity_of, read_id_token
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from worker.accounts.client import Client
     from worker.oauth.tokens import Tokens
 
-#: Bytes of an identity answer.
-_LARGEST_ANSWER = 1 << 18
 _OK = 200
 
 
@@ -42,16 +41,11 @@ def _ask(client: Client, url: str, tokens: Tokens) -> Mapping[str, object]:
         "Authorization": f"Bearer {tokens.access_token}",
         "Accept": "application/json",
     }
-    timeout = (client.integration.connect_timeout, client.integration.read_timeout)
     try:
-        with requests.Session() as session:
-            session.auth = given_only
-            response = session.get(url, headers=headers, timeout=timeout, allow_redirects=False)
-        claims = response.json() if len(response.content) <= _LARGEST_ANSWER else None
+        answer = call("GET", url, client.timeouts, headers=headers)
+        claims = json.loads(answer.body) if answer.status == _OK else None
     except (requests.RequestException, ValueError, RecursionError) as error:
         raise EnrolmentFailed(f"the identity URL gave no answer that can be read ({type(error).__name__})") from None
-    if response.status_code != _OK or not isinstance(claims, dict):
-        raise EnrolmentFailed(
-            f"the identity URL answered {response.status_code}", hint="look at identity_url and the scopes"
-        )
+    if not isinstance(claims, dict):
+        raise EnrolmentFailed(f"the identity URL answered {answer.status}", hint="look at identity_url and the scopes")
     return claims

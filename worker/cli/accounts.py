@@ -12,14 +12,20 @@ from worker.clock import rfc3339
 from worker.errors import NeedsConsent, UsageFault
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from worker.store.holds import Moved
     from worker.store.records import Account, TimelineEntry
     from worker.wiring import Wiring
 
 group = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Accounts: list, show, why, pause, resume, revoke, remove."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Accounts: list, show, why, pause, resume, revoke, remove; release or confirm held refusals.",
 )
 
 _Integration = Annotated[str, typer.Argument(help="The integration, or INTEGRATION/ACCOUNT in one word.")]
+_Held = Annotated[str, typer.Argument(metavar="INTEGRATION", help="The integration whose refusals are held.")]
 _Name = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account.")]
 
 
@@ -45,6 +51,8 @@ def list_accounts(
         return
     columns = ("integration", "account", "state", "reason", "generation", "access_token_expires_at")
     print_table(columns, rows, empty="no accounts are enrolled; worker enroll INTEGRATION ACCOUNT")
+    for message in (message for row in rows for message in row["unreadable"]):
+        tell(message)
 
 
 @group.command("show")
@@ -94,10 +102,13 @@ def why(
     wiring = called.wiring()
     account = find(wiring, integration, name)
     entries = wiring.store.timeline.of(account, limit)
+    facts = describe(wiring, account)
     advice = remedy(account)
+    if facts["unreadable"] and not advice:
+        advice = f"worker store check; then restore a backup, or: worker enroll {account.integration} {account.name}"
     if called.as_json:
         document = {
-            **describe(wiring, account),
+            **facts,
             "remedy": advice or None,
             "timeline": [_entry(entry) for entry in entries],
         }
@@ -109,6 +120,8 @@ def why(
             say(f"    {field}: {value}")
     since = rfc3339(account.state_since)
     say(f"Now: {account.state} since {since}" + (f": {account.reason}" if account.reason else ""))
+    for message in facts["unreadable"]:
+        say(f"Does not open: {message}")
     if advice:
         say(f"To do: {advice}")
 
@@ -189,6 +202,48 @@ def remove(
         say(f"{account.label} removed")
 
 
+@group.command("release")
+def release(context: typer.Context, integration: _Held) -> None:
+    """Let the accounts go on whose refusals are held: the provider has mended what refused them all.
+
+    Each tries for itself at its next use. Without this command a canary decides.
+
+    Example: worker accounts release arlo
+    """
+    called = invocation(context)
+    wiring = called.wiring()
+    _decided(wiring, integration, wiring.refresher.fleet.release, as_json=called.as_json)
+
+
+@group.command("confirm")
+def confirm(context: typer.Context, integration: _Held) -> None:
+    """Let the refusals count that are held: each account needs its owner's consent.
+
+    Without this command a canary decides.
+
+    Example: worker accounts confirm arlo
+    """
+    called = invocation(context)
+    wiring = called.wiring()
+    _decided(wiring, integration, wiring.refresher.fleet.confirm, as_json=called.as_json)
+
+
+def _decided(wiring: Wiring, integration: str, decide: Callable[[str, str], Sequence[Moved]], *, as_json: bool) -> None:
+    from worker.engines.doorbell import ring
+    from worker.store.holds import GRANTS_REFUSED
+
+    wiring.integration(integration)
+    if wiring.store.incidents.find_open(integration, GRANTS_REFUSED) is None:
+        raise UsageFault(f"no refusals of {integration} are held", hint="worker status")
+    moved = decide(integration, "decided by the operator")
+    ring(wiring.state_folder)
+    if as_json:
+        print_json([{"account": one.account.name, "state": one.account.state} for one in moved])
+        return
+    for one in moved:
+        say(f"{one.account.label} is {one.account.state}")
+
+
 def find(wiring: Wiring, integration: str, name: str) -> Account:
     """The account that two words, or one with a slash, mean."""
     if not name:
@@ -199,7 +254,9 @@ def find(wiring: Wiring, integration: str, name: str) -> Account:
 
 
 def describe(wiring: Wiring, account: Account) -> dict[str, Any]:
-    """An account for `--json`. Times are RFC 3339 in UTC."""
+    """An account for `--json`. Times are RFC 3339 in UTC. A value that does not open is told in `unreadable`."""
+    from worker.store.sealed_values import find_unopened_of
+
     facts: dict[str, Any] = {
         "integration": account.integration,
         "account": account.name,
@@ -210,10 +267,16 @@ def describe(wiring: Wiring, account: Account) -> dict[str, Any]:
         "enrolled_at": rfc3339(account.created_at),
     }
     try:
-        grant = wiring.store.grants.read(account.id)
+        grant = wiring.store.grants.look(account.id)
     except NeedsConsent:
-        nothing = ("access_token_expires_at", "last_refreshed_at", "consented_at", "failing_since", "subject")
-        return facts | {"scopes": [], "requested_scopes": [], "generation": 0} | dict.fromkeys(nothing)
+        times = ("access_token_expires_at", "last_refreshed_at", "consented_at", "failing_since", "alerted_at")
+        return (
+            facts
+            | {"scopes": [], "requested_scopes": [], "generation": 0, "failures": 0, "subject": None, "unreadable": []}
+            | dict.fromkeys(times)
+        )
+    faults = find_unopened_of(wiring.store.database, wiring.sealer, account.id)
+    hidden = any(fault.kind == "identity" for fault in faults)
     return facts | {
         "scopes": list(grant.scopes),
         "requested_scopes": list(grant.requested_scopes),
@@ -222,7 +285,10 @@ def describe(wiring: Wiring, account: Account) -> dict[str, Any]:
         "last_refreshed_at": rfc3339(grant.refreshed_at),
         "consented_at": rfc3339(grant.consented_at),
         "failing_since": rfc3339(grant.failing_since),
-        "subject": wiring.store.grants.read_identity(account.id).get("subject"),
+        "failures": grant.failures,
+        "alerted_at": rfc3339(grant.alerted_at),
+        "subject": None if hidden else wiring.store.grants.read_identity(account.id).get("subject"),
+        "unreadable": [fault.message for fault in faults],
     }
 
 
@@ -231,6 +297,9 @@ def remedy(account: Account) -> str:
     names = f"{account.integration} {account.name}"
     if account.cause == "insufficient_scope":
         return f"add the scope to [integrations.{account.integration}] scopes, then: worker enroll {names}"
+    if account.cause == "held":
+        decide = f"worker accounts release {account.integration}, or worker accounts confirm {account.integration}"
+        return f"nothing yet: a canary account decides; or you do: {decide}"
     return {
         "needs_consent": f"worker enroll {names}",
         "paused": f"worker accounts resume {names}",

@@ -122,6 +122,7 @@ def _loopback(wiring: Wiring, client: Client, account: str, choices: Choices, wa
     timeout, browser = waiting
     with LoopbackListener(client.integration.redirect_uri) as listener:
         attempt = wiring.enrolment.begin(client, account, listener.redirect_uri)
+        listener.expect(attempt.expected)
         tell("Waiting for the consent of the account's owner at:")
         say(attempt.url)
         sys.stdout.flush()

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import typer
 
-    from worker.config.model import Config
+    from worker.config.model import Config, WorkerSection
     from worker.wiring import Wiring
+
+
+#: Seconds that a command takes, after its work, to tell people what it has caused.
+_LAST_NEWS = 5.0
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class Invocation:
     config_file: str | None
     as_json: bool
     verbose: bool
+    _wirings: list[Wiring] = field(default_factory=list, repr=False)
 
     @property
     def config_path(self) -> Path | None:
@@ -40,13 +45,23 @@ class Invocation:
         from worker.wiring import Wiring
 
         wiring = Wiring(self.load_config())
-        section = wiring.config.worker
-        level = "debug" if self.verbose else section.log_level if service else "warning"
-        style = section.log_format if service else "text"
-        log.configure(wiring.scrubber, level=level, style=style, stream=sys.stdout if service else sys.stderr)
+
+        def set_up_log(section: WorkerSection) -> None:
+            level = "debug" if self.verbose else section.log_level if service else "warning"
+            style = section.log_format if service else "text"
+            log.configure(wiring.scrubber, level=level, style=style, stream=sys.stdout if service else sys.stderr)
+
+        set_up_log(wiring.config.worker)
+        wiring.set_up_log = set_up_log
         for place, what in wiring.config.warnings if service else ():
             log.warn_config(place, what)
+        self._wirings.append(wiring)
         return wiring
+
+    def close(self) -> None:
+        """The command has ended: what it has caused is told, unless a daemon listens that will do so."""
+        for wiring in self._wirings:
+            wiring.tell_people(_LAST_NEWS)
 
 
 def invocation(context: typer.Context) -> Invocation:

@@ -11,7 +11,8 @@ import typer
 from worker.cli.invocation import invocation
 from worker.cli.output import print_json, print_table, say, tell
 from worker.clock import rfc3339
-from worker.errors import JobUnusable, UsageFault, WorkerError
+from worker.errors import AccountPaused, JobUnusable, NeedsConsent, TryAgainLater, UsageFault, WorkerError
+from worker.states import AccountState
 
 if TYPE_CHECKING:
     from worker.runner.assignment import Assignment
@@ -23,6 +24,8 @@ group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Jobs: lis
 
 #: Rows of a dry run that are shown when nobody says how many.
 _SHOWN = 20
+#: Exit codes of several runs: the one that somebody has to act upon comes first.
+_WORST_FIRST = (3, 78, 1, 75)
 
 
 def register(app: typer.Typer) -> None:
@@ -83,6 +86,9 @@ def run_job(
     since: Annotated[str, typer.Option(metavar="CURSOR", help="Begin there: name=value, or a JSON object.")] = "",
 ) -> None:
     """Run a job now, in this process, for one account or all of them.
+
+    Exit code 0 when all succeeded, 3 when an account needs consent, 75 when a pause may mend what failed (the provider
+    is down, it is running already), else 1, also for an account that is paused.
 
     Examples: worker jobs run arlo-registrations --account acme; worker jobs run first --dry-run --limit 20
     """
@@ -186,41 +192,55 @@ def _real_run(
     *,
     as_json: bool,
 ) -> None:
-    from worker.cli.runs import describe
     from worker.daemon import SETTLE
-    from worker.engines.timetable import Timetable
     from worker.runner.trial import SinceSink
-    from worker.states import RunState
-    from worker.store.runs import RunFilter
 
     _end_on_signals(wiring)
     limit, begin = how
     if begin is not None:
         assignment = replace(assignment, sink=SinceSink(assignment.sink, begin))
-    timetable = Timetable(assignment.config)
     runs: list[dict[str, Any]] = []
+    codes: set[int] = set()
     for account in accounts:
-        due = wiring.store.schedule.open_entry(assignment.name, account)
-        reason = wiring.runner.skip_reason(due)
-        if reason:
-            runs.append({"job": assignment.name, "account": account.name, "state": "skipped", "error": reason})
-            continue
-        following = partial(timetable.after, account.label)
-        state = wiring.runner.run(assignment, due, following, trigger="manual", limit=limit)
-        if state is None:
-            busy = "it is running already"
-            runs.append({"job": assignment.name, "account": account.name, "state": "skipped", "error": busy})
-            continue
-        newest = RunFilter(assignment.name, account.integration, account.name, limit=1)
-        runs += [describe(run) for run in wiring.store.runs.list(newest)]
-        if state is RunState.INTERRUPTED:
-            break  # from the keyboard, and not meant for this account alone
+        run, code = _run_once(wiring, assignment, account, limit)
+        runs.append(run)
+        codes.add(code)
+        if wiring.stopping.aborting.is_set():
+            break  # not meant for this account alone
     wiring.refresher.wait_settled(SETTLE)
     if as_json:
         print_json(runs)
     else:
         print_table(("id", "job", "account", "state", "rows", "seconds", "error"), runs)
-    raise typer.Exit(_exit_code(runs, wiring, accounts))
+    raise typer.Exit(next((code for code in _WORST_FIRST if code in codes), 0))
+
+
+def _run_once(
+    wiring: Wiring, assignment: Assignment, account: Account, limit: int | None
+) -> tuple[dict[str, Any], int]:
+    """The run as it was recorded, or why there was none; and what a command that made it alone answers."""
+    from worker.cli.runs import describe, describe_skipped
+    from worker.engines.timetable import Timetable
+
+    due = wiring.store.schedule.open_entry(assignment.name, account)
+    reason = wiring.runner.skip_reason(due)
+    if reason:
+        return describe_skipped(assignment.name, account, reason), _code_of_skip(due)
+    following = partial(Timetable(assignment.config).after, account.label)
+    ended = wiring.runner.run(assignment, due, following, trigger="manual", limit=limit)
+    if ended is None:
+        return describe_skipped(assignment.name, account, "it is running already"), TryAgainLater.exit_code
+    try:
+        return describe(wiring.store.runs.get(ended.run_id)), ended.exit_code
+    except UsageFault:
+        return describe_skipped(assignment.name, account, "the account was removed while its job ran"), 1
+
+
+def _code_of_skip(due: Due) -> int:
+    """A pause is an operator's decision: to try again later is no use, and there is nothing to consent to."""
+    if due.parked or due.account.state in {AccountState.NEEDS_CONSENT, AccountState.REVOKED}:
+        return NeedsConsent.exit_code
+    return AccountPaused.exit_code if due.account.state is AccountState.PAUSED else TryAgainLater.exit_code
 
 
 def _end_on_signals(wiring: Wiring) -> None:
@@ -235,17 +255,3 @@ def _end_on_signals(wiring: Wiring) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         # On a thread of its own: the handler runs between any two instructions, also while an event's lock is held.
         signal.signal(number, lambda _number, _frame: threading.Thread(target=end, daemon=True).start())
-
-
-def _exit_code(runs: list[dict[str, Any]], wiring: Wiring, accounts: list[Account]) -> int:
-    from worker.accounts.recovery import CLIENT_REFUSED
-
-    if all(run["state"] == "succeeded" for run in runs):
-        return 0
-    if any(wiring.store.accounts.by_id(account.id).state == "needs_consent" for account in accounts):
-        return 3
-    if any(wiring.store.incidents.find_open(account.integration, CLIENT_REFUSED) for account in accounts):
-        return 78
-    if all(run["state"] in {"succeeded", "retrying", "skipped"} for run in runs):
-        return 75
-    return 1

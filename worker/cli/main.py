@@ -16,10 +16,12 @@ from worker.cli import (
     config,
     demo,
     doctor,
+    drill,
     enroll,
     init,
     jobs,
     keys,
+    notify,
     once,
     run,
     runs,
@@ -70,9 +72,14 @@ def _global(
     ] = False,
 ) -> None:
     context.obj = Invocation(config_file, as_json, verbose)
+    context.call_on_close(context.obj.close)
 
 
-for module in (init, enroll, secrets, accounts, jobs, run, once, status, runs, keys, store, config, demo, doctor):
+COMMANDS = (
+    init, enroll, secrets, accounts, jobs, run, once, status, runs, keys,
+    store, config, notify, demo, drill, doctor,
+)  # fmt: skip
+for module in COMMANDS:
     module.register(app)
 
 

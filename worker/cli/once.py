@@ -37,7 +37,7 @@ def once(context: typer.Context, job: Annotated[str, typer.Option("--job", help=
         wiring.job(job)
     if not wiring.config.jobs:
         raise UsageFault("no jobs are configured", hint="worker config example")
-    ended, stopped = _run(wiring, job or None)
+    ended, flagged, stopped = _run(wiring, job or None)
     if called.as_json:
         print_json({"runs": ended})
     else:
@@ -46,12 +46,12 @@ def once(context: typer.Context, job: Annotated[str, typer.Option("--job", help=
         raise typer.Exit(1)
     if stopped:
         raise typer.Exit(TryAgainLater.exit_code)
-    if ended.get("skipped") and any(account.state == "needs_consent" for account in wiring.store.accounts.list()):
+    if flagged:
         raise typer.Exit(NeedsConsent.exit_code)
 
 
-def _run(wiring: Wiring, job: str | None) -> tuple[dict[str, int], bool]:
-    """How many attempts ended in which state, and whether we were told to stop meanwhile."""
+def _run(wiring: Wiring, job: str | None) -> tuple[dict[str, int], int, bool]:
+    """How many attempts ended in which state, how many await consent, and whether we were told to stop meanwhile."""
     from worker.daemon import SETTLE, drain
 
     engine = wiring.engine()
@@ -65,4 +65,6 @@ def _run(wiring: Wiring, job: str | None) -> tuple[dict[str, int], bool]:
         if left:
             engine.ended[RunState.INTERRUPTED] += left
     wiring.refresher.wait_settled(SETTLE)
-    return {str(state): count for state, count in sorted(engine.ended.items())}, bool(stops)
+    # Where no daemon runs, this is when a route that failed is tried again, and when people are reminded.
+    wiring.deliverer.heard = True
+    return {str(state): count for state, count in sorted(engine.ended.items())}, engine.awaiting_consent, bool(stops)

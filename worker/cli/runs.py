@@ -12,9 +12,14 @@ from worker.clock import rfc3339
 from worker.errors import UsageFault
 
 if TYPE_CHECKING:
-    from worker.store.records import Run
+    from worker.store.records import Account, Run
 
 group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Run history: list, show.")
+
+_FIELDS = (
+    "id", "job", "integration", "account", "state", "trigger", "attempt", "due_at", "started_at", "finished_at",
+    "seconds", "rows", "requests", "refreshes", "error", "holder",
+)  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:
@@ -65,6 +70,21 @@ def show(
         return
     for name, value in facts.items():
         say(f"{name + ':':<14}{'-' if value is None else value}")
+
+
+def describe_skipped(job: str, account: Account, reason: str) -> dict[str, Any]:
+    """A run that was asked for and not made, with the same fields."""
+    from worker.states import RunState
+
+    facts = {"job": job, "integration": account.integration, "account": account.name}
+    return {
+        **dict.fromkeys(_FIELDS),
+        **facts,
+        "state": RunState.SKIPPED,
+        "trigger": "manual",
+        "rows": 0,
+        "error": reason,
+    }
 
 
 def describe(run: Run) -> dict[str, Any]:

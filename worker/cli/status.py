@@ -20,8 +20,8 @@ _LIMIT = 10
 #: Seconds between two looks of --watch.
 _PAUSE = 1.0
 _TIMES = {
-    "state_since", "failing_since", "not_before", "opened_at", "last_at", "next_due", "last_started",
-    "oldest_success", "started_at", "finished_at",
+    "state_since", "failing_since", "alerted_at", "not_before", "opened_at", "last_at", "next_due", "last_started",
+    "oldest_success", "last_success", "started_at", "finished_at", "oldest",
 }  # fmt: skip
 
 
@@ -88,8 +88,13 @@ def _daemon(config: Config) -> str | None:
     """Who holds the daemon's lock; None when nobody does, or nobody on this machine can tell."""
     import fcntl
 
+    from worker.store.files import lock_folder
+
+    database = config.store.sqlite_path
+    if database is None:
+        return None
     try:
-        descriptor = os.open(config.worker.state_dir / "locks" / "daemon.lock", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(lock_folder(database) / "daemon.lock", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
@@ -127,10 +132,21 @@ def _show(found: dict[str, Any]) -> None:
         say(f"  and {troubled - len(found['troubled'])} more: worker accounts list")
     for row in found["failing"]:
         failing = span(now - row["failing_since"])
-        say(f"  {row['integration']}/{row['account']}: refresh failing for {failing}, {row['failures']} attempts")
+        attempts = "1 attempt" if row["failures"] == 1 else f"{row['failures']} attempts"
+        told = ", told" if row["alerted_at"] is not None else ""
+        say(f"  {row['integration']}/{row['account']}: refresh failing for {failing}, {attempts}{told}")
+        say(f"    last answer: {row['last_answer']}")
+    for row in found["failing_jobs"]:
+        label, failing = f"{row['integration']}/{row['account']}", span(now - row["failing_since"])
+        say(f"job       {row['job']} of {label} failed {row['failures']} times in a row, for {failing}")
+        say(f"    last error: {row['last_error'] or '-'}")
     for row in found["incidents"]:
         say(f"incident  {row['integration']} {row['kind']}, {span(now - row['opened_at'])}: {row['cause']}")
         say(f"    mend it: {row['remedy']}")
+    for row in found["routes"]:
+        late = span(now - row["oldest"])
+        say(f"notify    {row['route']} has not taken {row['waiting']} for {late}: {row['last_error']}")
+        say("    mend it: worker notify test")
     say("")
     jobs = [
         {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from worker.config.faults import quoted, suggestion
 from worker.config.store_url import sqlite_path
@@ -27,8 +28,38 @@ def check_references(readings: Readings, faults: Faults) -> None:
         if job["timezone"] is None and "timezone" not in job.faulty:
             job.values["timezone"] = readings["worker"][""]["timezone"]
     _one_file_each(readings)
+    _name_routes(readings)
     if not readings["integrations"]:
         faults.warnings.append(("integrations", "none yet, so there is nothing to enrol; write [integrations.NAME]"))
+
+
+def _name_routes(readings: Readings) -> None:
+    """Every route gets a name that stays the same when the others change: what was told is remembered by it."""
+    taken: set[str] = set()
+    routes = list(readings["notify"].values())
+    for route in sorted(routes, key=lambda one: one["name"] is None):
+        given = route["name"]
+        name = given or _where(route)
+        if given is None:
+            alike = (f"{name} {number}" if number > 1 else name for number in range(1, len(routes) + 2))
+            route.values["name"] = name = next(one for one in alike if one not in taken)
+        elif name in taken:
+            route.refuse("name", f"another [[notify]] is called {quoted(name)}, too; write another one")
+        taken.add(name)
+        for integration in route["integrations"] or ():
+            if integration not in readings["integrations"]:
+                mend = suggestion(integration, readings["integrations"])
+                route.refuse("integrations", f'"{integration}" does not exist{mend or "; remove it"}')
+
+
+def _where(route: Reading) -> str:
+    """In a word where a route leads; never with anything of a URL that may be secret."""
+    if route["webhook"] is not None:
+        return urlsplit(route["webhook"]).hostname or "webhook"
+    if route["command"]:
+        return str(route["command"][0]).rpartition("/")[2]
+    source = route["url"]
+    return "url" if source is None or source.literal is None else source.literal.reveal().partition("://")[0].lower()
 
 
 def _refers(job: Reading, option: str, known: Mapping[str, object]) -> None:

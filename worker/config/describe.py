@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: Fields in seconds; shown as they are written.
 _DURATIONS = frozenset({
-    "drain_timeout", "history", "every", "jitter", "timeout", "connect_timeout", "read_timeout",
+    "drain_timeout", "history", "every", "jitter", "timeout", "connect_timeout", "read_timeout", "remind",
     "default_expires_in",
 })  # fmt: skip
 _TELLING = re.compile(

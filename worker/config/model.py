@@ -45,6 +45,8 @@ class StoreSection:
     source: SecretSource | None
     #: The database file; None when the store is on a server or its URL comes from `source`.
     sqlite_path: Path | None
+    #: None: in the state folder.
+    witness: Path | None = None
 
     def read_url(self, environ: Mapping[str, str], base_dir: Path) -> str:
         """The URL, fetched from its source if it has one. Raises Misconfigured."""
@@ -129,9 +131,19 @@ class Integration:
     #: Seconds to reach a host, and to wait for its answer.
     connect_timeout: float
     read_timeout: float
+    #: MiB of an API's answer.
+    largest_answer: int
     allow_http: bool
     #: Sent with every request to the API.
     headers: Mapping[str, str]
+    #: Seconds of failing refreshes after which somebody is told.
+    alert_after: float
+    #: From how many accounts on, which part of all in percent, refused within how many seconds, refusals are held, and
+    #: for how many seconds; see `worker.accounts.fleet`.
+    mass_refusal_accounts: int
+    mass_refusal_percent: int
+    mass_refusal_within: float
+    mass_refusal_hold: float
 
 
 @dataclass(frozen=True)
@@ -183,12 +195,21 @@ class WebSection:
 class NotifyConfig:
     """`[[notify]]`: one way to reach people. Exactly one of `url`, `command` and `webhook` is set."""
 
+    #: The route's own, or derived from where it leads; no two routes have the same.
+    name: str
     url: SecretSource | None
     command: tuple[str, ...] | None
     webhook: str | None
-    #: Signs what goes to the webhook.
+    #: Signs what goes to the webhook; None: the store has it.
     secret: SecretSource | None
+    sign: bool
     events: tuple[str, ...]
+    #: None means all of them.
+    integrations: tuple[str, ...] | None
+    #: Seconds between reminders; 0: none.
+    remind: float
+    #: Stands before every subject; empty: nothing does.
+    mark: str
 
 
 @dataclass(frozen=True)

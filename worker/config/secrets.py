@@ -62,9 +62,9 @@ class SecretSource:
         if self.kind == "env":
             return self._checked(environ.get(self.value, ""), f"the environment variable {self.value} is not set")
         if self.kind == "command":
-            from worker.config.secret_commands import run_secret_command  # noqa: PLC0415 - subprocess, needed by few
+            from worker.config.commands import run_command  # noqa: PLC0415 - subprocess, needed by few
 
-            text = self._decoded(run_secret_command(self.argv, self.place, environ, base_dir))
+            text = self._decoded(run_command(self.argv, self.place, environ, base_dir))
             return self._checked(text, f"{self.value} printed nothing")
         path = self.path(environ, base_dir)
         assert path is not None

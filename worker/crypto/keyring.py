@@ -18,16 +18,18 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worker.errors import KeyUnusable
+from worker.errors import KeyUnusable, UsageFault
 from worker.redact import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 #: AES-256.
 KEY_BYTES = 32
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
+_ID_WORDS = "1 to 32 letters, digits, dots, dashes or underscores, the first a letter or digit"
+_NUMBERED = re.compile(r"k([1-9][0-9]{0,8})")
 _HEADER = """\
 # headless-worker keyring: one "id key" a line, oldest to newest. The last one seals, every one opens.
 # Whoever has this file and the database has every grant. Without it the database is lost: keep a copy elsewhere.
@@ -67,6 +69,8 @@ def parse_keyring(text: str, place: str) -> Keyring:
 
     Raises KeyUnusable on the first line that is off; the message names the line, never the key.
     """
+    if text.startswith("\ufeff"):
+        raise KeyUnusable(f"{place} begins with a byte order mark; save it as plain text without one")
     keys: list[Key] = []
     for number, line in enumerate(text.splitlines(), start=1):
         content = line.strip()
@@ -88,8 +92,8 @@ def _parse_line(content: str, place: str) -> Key:
     if len(parts) != 2:  # noqa: PLR2004 - an id and a key
         raise KeyUnusable(f"{place}: expected an id and a key, found {len(parts)} words")
     key_id, material = parts
-    if not _ID.fullmatch(key_id):
-        raise KeyUnusable(f"{place}: a key id has 1 to 32 letters, digits, dots, dashes or underscores")
+    if not is_key_id(key_id):
+        raise KeyUnusable(f"{place}: a key id has {_ID_WORDS}")
     try:
         size = len(_decode(material))
     except (binascii.Error, ValueError):
@@ -112,6 +116,24 @@ def new_key(key_id: str) -> Key:
     return Key(key_id, Secret(material))
 
 
+def next_key_id(known: Iterable[str]) -> str:
+    """The next of k1, k2, k3 … that was never used: an id that came back would make old backups look tampered with."""
+    numbers = [int(found[1]) for key_id in known if (found := _NUMBERED.fullmatch(key_id))]
+    return f"k{max(numbers, default=0) + 1}"
+
+
+def is_key_id(text: str) -> bool:
+    """Whether a key can be called so."""
+    return _ID.fullmatch(text) is not None
+
+
+def check_key_id(key_id: str) -> str:
+    """The same id. Raises UsageFault when it cannot be one."""
+    if not is_key_id(key_id):
+        raise UsageFault(f'"{key_id}" is no key id: it has {_ID_WORDS}')
+    return key_id
+
+
 def render_keyring(keys: Sequence[Key]) -> str:
     """The keyring's text."""
     return _HEADER + "".join(f"{key.id} {key.material.reveal()}\n" for key in keys)
@@ -122,20 +144,28 @@ def create_keyring_file(path: Path, keys: Sequence[Key]) -> None:
 
     Raises KeyUnusable when something stands there already: a key is never replaced by accident.
     """
+    create_private_file(path, render_keyring(keys), "a keyring")
+
+
+def create_private_file(path: Path, text: str, what: str) -> None:
+    """Write a new file, readable by its owner only from the first byte on; durable when this returns.
+
+    Raises KeyUnusable when something stands there already, or when it cannot be written; `what` names it.
+    """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
-        raise KeyUnusable(f"{path} exists already; a keyring is never overwritten") from None
+        raise KeyUnusable(f"{path} exists already; {what} is never overwritten") from None
     except OSError as error:
         raise KeyUnusable(f"{path} cannot be written: {error.strerror}") from None
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(render_keyring(keys))
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         sync_directory(path.parent)
     except OSError as error:
-        # Half a keyring is none, and would stand in the way of the next try.
+        # Half of it is nothing, and would stand in the way of the next try.
         path.unlink(missing_ok=True)
         raise KeyUnusable(f"{path} cannot be written: {error.strerror}") from None
 

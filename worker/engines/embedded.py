@@ -12,19 +12,24 @@ import logging
 import threading
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from worker.clock import span
+from worker.engines.alarm import Alarm
+from worker.engines.history import forget
+from worker.engines.in_hand import InHand
 from worker.engines.plan import make_plan, reconcile
 from worker.engines.pool import Pool
 from worker.engines.recovery import abandon, recover
+from worker.engines.tending import Tending
 from worker.engines.watch import Watch
 from worker.errors import WorkerError
-from worker.states import RunState
+from worker.states import AccountState, RunState
+from worker.store.crashes import SUSPECT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from worker.clock import Clock
     from worker.engines.plan import Plan, Planned
@@ -73,29 +78,34 @@ class EmbeddedEngine:
         self._settings = settings
         self._pool = Pool(settings.concurrency)
         self._watch = Watch(clock)
+        self._tending = Tending(runner.tend, clock)
         self._wake = threading.Event()
+        self._alarm = Alarm(self._wake.set)
         self._stopping = threading.Event()
         self._lock = threading.Lock()
-        self._idle = threading.Condition(self._lock)
-        #: Rows in the pool's hands, and rows to leave alone until a moment (monotonic).
-        self._in_flight: set[Key] = set()
-        self._cooling: dict[Key, float] = {}
+        self._in_hand = InHand(clock)
         self._plan: Plan = {}
         #: Whether the rows may be out of line with accounts and jobs, and their times with schedules and clock.
         self._stale = self._realign = True
-        self._counted_at = self._swept_at = float("-inf")
+        self._counted_at, self._swept_at = float("-inf"), clock.monotonic()
+        #: Whether there may be rows that took their process with them more than once: they start one by one.
+        self._suspects = False
+        #: Seconds by which the clock was set and the store's waits have yet to move.
+        self._jump = 0.0
         self._census: object = None
         #: What kept a run from being made or recorded, until it is dealt with; and how long such a row is left alone.
         self._fault: BaseException | None = None
         self._fault_pause = _FIRST_PAUSE
         self._thread: threading.Thread | None = None
-        self._scheduler: Any = None
-        #: How many attempts have ended in which state since the start.
+        #: How many attempts have ended in which state since the start, and of how many a human must consent first.
         self.ended: Counter[RunState] = Counter()
+        self.awaiting_consent = 0
         self.use(assignments)
 
-    def use(self, assignments: Mapping[str, Assignment]) -> None:
+    def use(self, assignments: Mapping[str, Assignment], settings: EngineSettings | None = None) -> None:
         """Work for these jobs from now on (at the start, and after the configuration was read anew)."""
+        if settings is not None:
+            self._settings, self._pool.size = settings, settings.concurrency
         self._plan = make_plan(assignments)
         self._realign = self._stale = True
         self._wake.set()
@@ -112,16 +122,9 @@ class EmbeddedEngine:
 
     def start(self) -> None:
         """Recover what a crash left behind, then dispatch until stopped. Call it after any fork, never before."""
-        from apscheduler.executors.debug import DebugExecutor  # noqa: PLC0415 - start-up time
-        from apscheduler.schedulers.background import BackgroundScheduler  # noqa: PLC0415 - likewise
-
-        self.recover()
+        self._begin()
         self._watch.begin()
-        # Its one job only sets an event, so it may run in the scheduler's own thread.
-        self._scheduler = BackgroundScheduler(
-            timezone=UTC, executors={"default": DebugExecutor()}, job_defaults={"misfire_grace_time": None}
-        )
-        self._scheduler.start()
+        self._alarm.start()
         self._thread = threading.Thread(target=self._dispatch_forever, name="dispatcher", daemon=True)
         self._thread.start()
 
@@ -131,19 +134,16 @@ class EmbeddedEngine:
         self._wake.set()
         if self._thread is not None:
             self._thread.join(timeout=10)
-        if self._scheduler is not None:
-            self._scheduler.shutdown(wait=False)
+        self._alarm.stop()
 
     def wait_idle(self, seconds: float) -> bool:
         """Wait for the runs under way; answers whether all have ended."""
-        with self._idle:
-            return self._idle.wait_for(lambda: not self._in_flight, timeout=seconds)
+        return self._in_hand.wait_idle(seconds)
 
     @property
     def running(self) -> int:
         """How many runs are under way."""
-        with self._lock:
-            return len(self._in_flight)
+        return len(self._in_hand.running)
 
     def run_due(self, only: str | None = None, *, told_to_stop: Callable[[], bool] = lambda: False) -> None:
         """Run everything that is due now (of one job), once, and wait for it. For `worker once`.
@@ -151,7 +151,8 @@ class EmbeddedEngine:
         Once `told_to_stop` says so it starts nothing more and returns; what is under way is then the caller's to drain.
         Raises what kept a run from being made or recorded, when the others have ended.
         """
-        self.recover()
+        self._begin()
+        self._tending.now()
         started = self._clock.now()
         while not told_to_stop():
             self._wake.clear()
@@ -162,32 +163,33 @@ class EmbeddedEngine:
                     raise self._fault
                 # A row that somebody else holds is left for a moment, and then looked at again.
                 if not self._store.schedule.due(started, 1, only):
+                    forget(self._store, self._clock, self._settings.history)
                     return
             self._wake.wait(_COOL_OFF)
 
     def recover(self) -> None:
         """Runs and refreshes whose process is gone: mark them, so that they start again first."""
-        with self._lock:
-            ours = set(self._in_flight)
-        recover(self._store, self._clock.now(), ours)
+        recover(self._store, self._clock.now(), self._in_hand.running)
+        self._suspects = self._store.schedule.has_suspects()
+
+    def _begin(self) -> None:
+        """Take up a store that others, or an earlier process of ours, have worked with."""
+        self._jump = self._watch.set_back_since(self._store.waits.last_written())
+        self.recover()
 
     def abandon(self) -> int:
         """The process ends now: mark the runs that are still under way; answers how many. Their results are refused."""
-        with self._lock:
-            left = set(self._in_flight)
-        return abandon(self._store, self._clock.now(), left)
+        return abandon(self._store, self._clock.now(), self._in_hand.running)
 
     def dispatch(self, only: str | None = None) -> int:
         """Hand what is due to the pool, as far as there is room; answers how many rows were dealt with."""
         now = self._look()
         plan = self._plan
-        with self._lock:
-            held = self._in_flight | self._still_cooling()
-            room = self._settings.concurrency - len(self._in_flight)
+        held, room = self._in_hand.untouchable(), self._settings.concurrency - self.running
         if room <= 0:
             return 0
         handled = 0
-        for due in self._store.schedule.due(now, room + len(held), only):
+        for due in self._chosen(now, room + len(held), only):
             key = (due.job, due.account.id)
             if key in held:
                 continue
@@ -203,12 +205,22 @@ class EmbeddedEngine:
                 self._submit(key, planned, due)
         return handled
 
+    def _chosen(self, now: float, limit: int, only: str | None) -> Sequence[Due]:
+        """What is due; of the rows that took their process with them at most one, and none while another one runs."""
+        if not self._suspects:
+            return self._store.schedule.due(now, limit, only)
+        others = self._store.schedule.due(now, limit, only, suspects=False)
+        if self._in_hand.suspected:
+            return others
+        # In front: it takes one place of the pool, and would otherwise wait for as long as the others are too many.
+        return [*self._store.schedule.due(now, 1, only, suspects=True), *others]
+
     def _look(self) -> float:
         """Bring the rows in line where something may have changed; answers the time of this look."""
-        now, set_back = self._watch.look()
-        if set_back:
-            log.warning("the clock was set back; due times are computed anew")
-            self._realign = self._stale = True
+        now, jump = self._watch.look()
+        self._jump += jump
+        if self._jump:
+            self._follow_clock(now)
         if self._clock.monotonic() - self._counted_at >= LONGEST_WAIT:
             # An account that was enrolled without a ring, from another machine say, is found all the same.
             self._counted_at = self._clock.monotonic()
@@ -224,19 +236,23 @@ class EmbeddedEngine:
                 raise
         return now
 
-    def _still_cooling(self) -> set[Key]:
-        moment = self._clock.monotonic()
-        self._cooling = {key: until for key, until in self._cooling.items() if until > moment}
-        return set(self._cooling)
+    def _follow_clock(self, now: float) -> None:
+        """The clock was set: waits keep their length, and due times that now lie too far ahead are computed anew.
+
+        What a jump ahead has passed is due: whether the clock was wrong or the machine stood still, nobody knows.
+        """
+        log.warning("the clock was set %s by %s", "back" if self._jump < 0 else "ahead", span(self._jump))
+        self._store.waits.shift(self._jump, now)
+        if self._jump < 0:
+            self._realign = self._stale = True
+        self._jump = 0.0
 
     def _submit(self, key: Key, planned: Planned, due: Due) -> None:
-        with self._lock:
-            self._in_flight.add(key)
+        self._in_hand.take(key, suspect=due.crashes >= SUSPECT)
         try:
             self._pool.submit(partial(self._execute, key, planned, due))
         except RuntimeError:  # the machine gives us no thread
-            with self._lock:
-                self._in_flight.discard(key)
+            self._in_hand.drop(key)
             raise
 
     def _skipped(self, planned: Planned, due: Due, now: float) -> bool:
@@ -251,6 +267,7 @@ class EmbeddedEngine:
         self._runner.skip(due, reason, planned.timetable.after(due.account.label, now))
         with self._lock:
             self.ended[RunState.SKIPPED] += 1
+            self.awaiting_consent += due.account.state is AccountState.NEEDS_CONSENT
         return True
 
     def _execute(self, key: Key, planned: Planned, due: Due) -> None:
@@ -258,7 +275,8 @@ class EmbeddedEngine:
         fault: BaseException | None = None
         try:
             next_due = partial(planned.timetable.after, due.account.label)
-            state = self._runner.run(planned.assignment, due, next_due)
+            ended = self._runner.run(planned.assignment, due, next_due)
+            state = None if ended is None else ended.state
         except BaseException as error:
             state, fault = RunState.FAILED, error
             log.error(
@@ -269,19 +287,18 @@ class EmbeddedEngine:
         self._ended(key, state, fault)
 
     def _ended(self, key: Key, state: RunState | None, fault: BaseException | None) -> None:
-        with self._idle:
-            self._in_flight.discard(key)
+        cool_off = 0.0
+        with self._lock:
             if state is None:  # somebody else has it
-                self._cooling[key] = self._clock.monotonic() + _COOL_OFF
+                cool_off = _COOL_OFF
             elif fault is not None:
-                self._fault = fault
-                self._cooling[key] = self._clock.monotonic() + self._fault_pause
+                self._fault, cool_off = fault, self._fault_pause
                 self._fault_pause = min(self._fault_pause * 2, LONGEST_WAIT)
             else:
                 self._fault_pause = _FIRST_PAUSE
             if state is not None:
                 self.ended[state] += 1
-            self._idle.notify_all()
+        self._in_hand.drop(key, cool_off=cool_off)
         self._wake.set()
 
     def _dispatch_forever(self) -> None:
@@ -290,6 +307,7 @@ class EmbeddedEngine:
             self._wake.clear()
             try:
                 self._sweep()
+                self._tending.look()
                 looked_at = self._clock.now()
                 handled = self.dispatch()
                 self._arm(looked_at, handled)
@@ -316,9 +334,7 @@ class EmbeddedEngine:
             at = min(at, earliest)
             # What was due and could not be started is in somebody's hands: looking at once would have us spin.
             at = max(at, now + (_COOL_OFF if earliest <= looked_at and not handled else _SHORTEST_WAIT))
-        self._scheduler.add_job(
-            self._wake.set, "date", run_date=datetime.fromtimestamp(at, UTC), id="ring", replace_existing=True
-        )
+        self._alarm.set(at)
 
     def _sweep(self) -> None:
         monotonic = self._clock.monotonic()
@@ -332,10 +348,6 @@ class EmbeddedEngine:
                 raise
         if monotonic - self._swept_at < _SWEEP:
             return
-        if self._swept_at != float("-inf"):
-            self.recover()
+        self.recover()
         self._swept_at = monotonic
-        before = self._clock.now() - self._settings.history
-        forgotten = self._store.runs.prune(before) + self._store.timeline.prune(before)
-        if forgotten:
-            log.info("old history was forgotten", extra={"rows": forgotten})
+        forget(self._store, self._clock, self._settings.history)

@@ -18,23 +18,12 @@ class Pool:
     """Runs calls on at most `size` threads, started as they are needed."""
 
     def __init__(self, size: int) -> None:
+        #: May change; threads that are too many then have nothing to do.
         self.size = size
         self._queue: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
         self._busy = 0
-
-    @property
-    def free(self) -> int:
-        """How many calls could start at once now."""
-        with self._lock:
-            return self.size - self._busy
-
-    @property
-    def busy(self) -> int:
-        """How many calls are running or waiting."""
-        with self._lock:
-            return self._busy
 
     def submit(self, call: Callable[[], None]) -> None:
         """Run `call` on a thread of the pool. It must not raise; what it raises ends up in the thread's hook.

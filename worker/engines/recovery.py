@@ -10,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from worker.errors import Busy, WorkerError
+from worker.states import RunState
 from worker.store.store import account_lock, run_lock
 
 if TYPE_CHECKING:
@@ -35,14 +36,16 @@ def _recover_runs(store: Store, now: float, ours: AbstractSet[Key]) -> None:
             continue
         try:
             with store.locks.hold(run_lock(due.job, due.account.id), patience=0):
-                gone = store.runs.interrupt(due, "the process that ran it is gone", now)
+                state = store.runs.interrupt(due, "the process that ran it is gone", now)
         except Busy:
             continue
-        if gone:
-            log.warning(
-                "run was interrupted; it starts again first",
-                extra={"job": due.job, "integration": due.account.integration, "account": due.account.name},
-            )
+        facts = {"job": due.job, "integration": due.account.integration, "account": due.account.name}
+        if state is RunState.FAILED:
+            log.error("run took its process with it again; it waits", extra={**facts, "crashes": due.crashes + 1})
+        elif state is not None and due.crashes:
+            log.warning("run was interrupted again; it starts in a while, alone", extra=facts)
+        elif state is not None:
+            log.warning("run was interrupted; it starts again first", extra=facts)
 
 
 def _recover_refreshes(store: Store, now: float) -> None:
@@ -63,7 +66,7 @@ def abandon(store: Store, now: float, left: AbstractSet[Key]) -> int:
     reason = "the process shut down before the run had ended"
     try:
         rows = [due for due in store.schedule.running() if (due.job, due.account.id) in left]
-        return sum(store.runs.interrupt(due, reason, now) for due in rows)
+        return sum(store.runs.interrupt(due, reason, now, crashed=False) is not None for due in rows)
     except WorkerError as error:
         # The next start finds them without their process and does the same.
         log.error("runs that were left behind could not be marked", extra={"error": error.message, "hint": error.hint})

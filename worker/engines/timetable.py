@@ -6,24 +6,30 @@ intervals it accumulates, and the mean period grows.
 
 Cron lines are read in their time zone. Where the clocks go back, a line that names its hours runs once, the first time;
 one that leaves them open (`*/15 * * * *`) runs in both passes of the hour. Where they go forward, a time that does not
-exist runs when the gap has passed. With `jitter`, an account's runs start that much later, always by the same amount.
+exist runs as long after the gap as it was meant to come after its beginning, and with whatever else falls there as one.
+With `jitter`, an account's runs start that much later, always by the same amount.
+
+APScheduler says which wall times a line names, and nothing about zones: by itself it leaves out firings near a change
+of the clocks (a midnight that does not exist, the first hour after one that came twice).
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from worker.config.cron import cron_trigger, has_fixed_hour
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from worker.config.model import JobConfig
 
-#: A cron line that repeats within a change of the clocks is asked again at most this often.
-_MOST_STEPS = 200
+#: Seconds on either side of a moment in which a change of the clocks matters to it: a zone may leave out a whole day.
+_NEAR = 86400.0
 
 
 def phase(job: str, account: str) -> float:
@@ -40,7 +46,8 @@ class Timetable:
         self._fixed_hour = False
         self._zone = ZoneInfo(job.timezone)
         if job.cron is not None:
-            self._cron = cron_trigger(job.cron, self._zone)
+            # In UTC, so that every wall time is there, and once.
+            self._cron = cron_trigger(job.cron, UTC)
             self._fixed_hour = has_fixed_hour(job.cron)
 
     @property
@@ -63,21 +70,34 @@ class Timetable:
         return self._next_by_cron(now, shift)
 
     def _next_by_cron(self, now: float, shift: float) -> float | None:
-        after = now - shift
-        moment = datetime.fromtimestamp(after, UTC).astimezone(self._zone)
-        for _ in range(_MOST_STEPS):
-            # APScheduler answers a time equal to the one it is asked for; ours is strictly after.
-            found: datetime | None = self._cron.get_next_fire_time(moment, moment)
-            if found is None:
-                return None
-            if found.timestamp() + shift > now and not (self._fixed_hour and self._repeated(found)):
-                return found.timestamp() + shift
-            moment = datetime.fromtimestamp(math.floor(max(found.timestamp(), after)) + 1, UTC).astimezone(self._zone)
-        return None
+        after, best = now - shift, math.inf
+        for wall in self._walls(after + min(self._offsets(after))):
+            # A wall time in a gap comes late, so one that follows it may come first; this far on, none can.
+            if best < math.inf and wall.timestamp() > best + max(self._offsets(best)):
+                break
+            best = min(best, *(moment for moment in self._moments(wall) if moment > after), math.inf)
+        return best + shift if best < math.inf else None
 
-    def _repeated(self, moment: datetime) -> bool:
-        """Whether this is the second pass of a wall time that comes twice (PEP 495)."""
-        return moment.astimezone(self._zone).fold == 1
+    def _walls(self, start: float) -> Iterator[datetime]:
+        """What the line names from then on: wall times, written as if they were UTC."""
+        wall: datetime | None = datetime.fromtimestamp(math.floor(start), UTC)
+        while (wall := self._cron.get_next_fire_time(None, wall)) is not None:
+            yield wall
+            wall += timedelta(seconds=1)
+
+    def _moments(self, wall: datetime) -> Iterator[float]:
+        """When the clocks of the zone show this, or would have (PEP 495)."""
+        first = wall.replace(tzinfo=self._zone)
+        yield first.timestamp()
+        again = first.replace(fold=1)
+        back = datetime.fromtimestamp(again.timestamp(), self._zone)
+        if not self._fixed_hour and back.replace(tzinfo=None) == again.replace(tzinfo=None):
+            yield again.timestamp()
+
+    def _offsets(self, moment: float) -> set[float]:
+        """Seconds by which the zone is ahead of UTC, around a moment."""
+        near = (datetime.fromtimestamp(at, self._zone) for at in (moment - _NEAR, moment, moment + _NEAR))
+        return {offset.total_seconds() for at in near if (offset := at.utcoffset()) is not None}
 
 
 def _next_in_steps(step: float, shift: float, now: float) -> float:

@@ -25,8 +25,11 @@ def resolve(api_base: str | None, path: str) -> str:
 
 
 def origin(url: str) -> str:
-    """Scheme, host and port in one spelling (RFC 6454 section 4): `https://api.example:443`."""
-    parts = urlsplit(url)
-    scheme = parts.scheme.lower()
-    port = parts.port or _DEFAULT_PORTS.get(scheme, 0)
+    """Scheme, host and port in one spelling (RFC 6454 section 4): `https://api.example:443`; "" for what is no URL."""
+    try:
+        parts = urlsplit(url)
+        scheme = parts.scheme.lower()
+        port = _DEFAULT_PORTS.get(scheme, 0) if parts.port is None else parts.port
+    except ValueError:  # a port of a million, half an IPv6 address
+        return ""
     return f"{scheme}://{(parts.hostname or '').lower()}:{port}"

@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import TryAgainLater, WorkerError
+from worker.jobs.json_body import read_json
 from worker.redact import scrub_patterns
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ _TRANSIENT = frozenset({408, 425, 429})
 _SERVER_ERROR = 500
 #: Characters of a body shown in an error: a sentence or two, not a page.
 _EXCERPT = 300
+#: Levels of an error's JSON that are searched for it.
+_DEEPEST = 5
+#: Seconds, three centuries: what is longer is nonsense and would overflow the clocks that it is added to.
+_LONGEST_WAIT = 9_999_999_999
 #: Where JSON APIs put their sentence: RFC 9457, OAuth, and the usual shapes.
 _SENTENCES = ("detail", "error_description", "message", "Message", "title", "error", "errors")
 
@@ -37,7 +42,7 @@ def require_success(
     sentence = (explain(response) if explain is not None else "") or _sentence(response)
     url = response.url.partition("?")[0]
     message = f"{response.request.method or 'GET'} {url} answered {response.status_code}"
-    reason = f" {response.reason}" if response.reason else ""
+    reason = f" {_one_line(response.reason)}" if response.reason else ""
     text = scrub_patterns(f"{message}{reason}{': ' + sentence if sentence else ''}")
     evidence: dict[str, object] = {"status": response.status_code, "url": scrub_patterns(url)}
     if response.status_code in _TRANSIENT or response.status_code >= _SERVER_ERROR:
@@ -46,18 +51,19 @@ def require_success(
 
 
 def retry_after(response: requests.Response, now: float) -> float | None:
-    """Seconds to wait as the answer's Retry-After says, whole (RFC 9110 section 10.2.3); None when it says nothing.
+    """Seconds to wait as the answer's Retry-After says, whole (RFC 9110 section 10.2.3); None when it makes no sense.
 
     A date is measured against the answer's own Date, so that a clock that is off here does no harm.
     """
     text = response.headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
-        return float(text)
+        return float(text) if len(text) <= len(str(_LONGEST_WAIT)) else None
     moment = _http_date(text)
     if moment is None:
         return None
     sent = _http_date(response.headers.get("Date", ""))
-    return max(0.0, moment - (now if sent is None else sent))
+    wait = max(0.0, moment - (now if sent is None else sent))
+    return wait if wait < _LONGEST_WAIT else None
 
 
 def server_time(response: requests.Response) -> float | None:
@@ -74,18 +80,27 @@ def _http_date(text: str) -> float | None:
 
 def _sentence(response: requests.Response) -> str:
     try:
-        body = response.json()
+        return _one_line(_from_json(read_json(response), _DEEPEST))
     except ValueError:
-        content_type = response.headers.get("Content-Type", "")
-        return "" if "html" in content_type.lower() else " ".join(response.text.split())[:_EXCERPT]
-    return _from_json(body)[:_EXCERPT]
+        if "html" in response.headers.get("Content-Type", "").lower():
+            return ""
+        # Of a body of megabytes no more is decoded than is shown.
+        return _one_line(response.content[: 4 * _EXCERPT].decode(response.encoding or "utf-8", "replace"))
+    except LookupError:  # an encoding that nobody knows
+        return ""
 
 
-def _from_json(body: Any) -> str:
+def _from_json(body: Any, deepest: int) -> str:
     if isinstance(body, str):
         return body
-    if isinstance(body, list) and body:
-        return _from_json(body[0])
-    if isinstance(body, dict):
-        return next((text for name in _SENTENCES if (text := _from_json(body.get(name)))), "")
+    if isinstance(body, list) and body and deepest:
+        return _from_json(body[0], deepest - 1)
+    if isinstance(body, dict) and deepest:
+        return next((text for name in _SENTENCES if (text := _from_json(body.get(name), deepest - 1))), "")
     return ""
+
+
+def _one_line(text: str) -> str:
+    """Fit for a terminal and a log: blanks for whatever does not print."""
+    printed = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * _EXCERPT])
+    return " ".join(printed.split())[:_EXCERPT]

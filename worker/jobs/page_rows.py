@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import WorkerError
+from worker.jobs.json_body import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -36,7 +37,7 @@ def read_body(response: requests.Response, *, required: bool) -> Any:
     if not response.content:
         return None
     try:
-        return response.json()
+        return read_json(response)
     except ValueError:
         if not required:
             return None

@@ -96,6 +96,6 @@ def _guard(request: PageRequest, asked: set[int], collection: Collection) -> Non
     there = origin(request.url)
     if there != origin(collection.url) and there not in collection.origins:
         raise WorkerError(
-            f"paging through {collection.url}: the next page is said to be at {there}, another origin",
+            f"paging through {collection.url}: the next page is said to be at {there or 'no URL'}, another origin",
             hint="add it to api_origins of the integration if the token may go there",
         )

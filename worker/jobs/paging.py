@@ -242,7 +242,12 @@ def style_of(style: str | Style) -> Style:
 
 def _target(answer: PageAnswer, url: str) -> PageRequest:
     """A URL that carries its own query, relative to where the answer came from (RFC 3986 section 5)."""
-    return PageRequest(urljoin(answer.response.url, url), {})
+    try:
+        return PageRequest(urljoin(answer.response.url, url), {})
+    except ValueError:
+        raise WorkerError(
+            f"{answer.request.url}: the next page is said to be at {url[:200]!r}, which is no URL"
+        ) from None
 
 
 def _exhausted(answer: PageAnswer, limit: int | None, *, short_page_ends: bool) -> bool:
@@ -258,8 +263,8 @@ def _number(answer: PageAnswer, path: str) -> int:
     value = dig(answer.body, path)
     try:
         return int(value)
-    except (TypeError, ValueError):
-        raise WorkerError(f"{answer.request.url}: {path!r} is {value!r} and no number") from None
+    except (TypeError, ValueError, OverflowError):
+        raise WorkerError(f"{answer.request.url}: {path!r} is {str(value)[:200]!r} and no number") from None
 
 
 def _is_more(value: Any, answer: PageAnswer) -> bool:

@@ -6,7 +6,15 @@ import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from worker.events import AccountMoved, GrantRefreshed, IncidentClosed, IncidentOpened, RefreshFailed
+from worker.events import (
+    AccountFailing,
+    AccountMoved,
+    AccountRecovered,
+    GrantRefreshed,
+    IncidentClosed,
+    IncidentOpened,
+    RefreshFailed,
+)
 from worker.states import AccountState
 
 if TYPE_CHECKING:
@@ -29,6 +37,10 @@ def write(event: Event) -> None:
             log.info("grant refreshed", extra=facts)
         case RefreshFailed():
             log.warning("refresh failed", extra=facts)
+        case AccountFailing():
+            log.error("account has been failing for long", extra=facts)
+        case AccountRecovered():
+            log.warning("account has recovered", extra=facts)
         case IncidentOpened():
             log.error("incident opened", extra=facts)
         case IncidentClosed():

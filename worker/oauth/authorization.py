@@ -21,11 +21,16 @@ if TYPE_CHECKING:
 _RETRY = "start the enrolment again; each attempt has an address of its own"
 _PASTE = "paste the whole address that the browser ended on, from http to the end"
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
+_HOST = re.compile(r"[a-z][a-z0-9+.\-]*://[A-Za-z0-9.\-:\[\]]{1,255}")
 _PORTS = {"http": 80, "https": 443}
 #: Parameters that must not come twice (RFC 6749 section 3.1); two of them are two answers, one of them forged.
 _SINGLE = {"code", "state", "iss", "error", "error_description"}
 #: More parameters than any provider sends back.
 _MOST_PARAMETERS = 100
+#: Characters of an answer: more than any server lets stand in a request line.
+_LONGEST = 1 << 16
+#: VSCHAR and space (RFC 6749 appendix A.11).
+_CODE = re.compile(r"[\x20-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +98,34 @@ def read_callback(url_or_query: str, *, expected: ExpectedCallback) -> str:
     Raises EnrolmentFailed, with what was found and what to do, for everything that is not the sound and happy answer
     to this very attempt.
     """
-    text = url_or_query.strip().strip("<>\"'")
-    query = _query_of(text, urlsplit(expected.redirect_uri))
-    found = _parameters(query, urlsplit(expected.redirect_uri).query)
-    _check_state(found, expected)
+    found = _found(url_or_query, expected)
     _check_issuer(found, expected)
     if "error" in found:
         raise _refusal(found)
     if not found.get("code"):
         raise EnrolmentFailed("the address holds no authorization code", hint=_PASTE)
+    if not _CODE.fullmatch(found["code"]):
+        raise EnrolmentFailed("the authorization code holds characters that no code can have", hint=_PASTE)
     return found["code"]
+
+
+def is_answer_to(url_or_query: str, expected: ExpectedCallback) -> bool:
+    """Whether this is an answer to this very attempt, by its place and its `state`. It may still be a bad one."""
+    try:
+        return bool({"code", "error"} & _found(url_or_query, expected).keys())
+    except EnrolmentFailed:
+        return False
+
+
+def _found(url_or_query: str, expected: ExpectedCallback) -> dict[str, str]:
+    """The parameters of an answer that has come to the right place and belongs to the attempt."""
+    if len(url_or_query) > _LONGEST:
+        raise EnrolmentFailed(f"that is longer than the address of an answer can be ({_LONGEST})", hint=_PASTE)
+    text = url_or_query.strip().strip("<>\"'")
+    query = _query_of(text, urlsplit(expected.redirect_uri))
+    found = _parameters(query, urlsplit(expected.redirect_uri).query)
+    _check_state(found, expected)
+    return found
 
 
 def _query_of(text: str, expected: SplitResult) -> str:
@@ -121,8 +144,7 @@ def _query_of(text: str, expected: SplitResult) -> str:
         raise EnrolmentFailed("that is not a valid address", hint=_PASTE) from None
     if not same:
         raise EnrolmentFailed(
-            f"the answer came to {safe_text(_without_query(given))}, "
-            f"not to the redirect URI {_without_query(expected)}",
+            f"the answer came to {_host(given, expected)}, not to the redirect URI {_without_query(expected)}",
             hint="paste the address after the consent page; redirect_uri must be registered exactly so",
         )
     if (
@@ -137,6 +159,14 @@ def _query_of(text: str, expected: SplitResult) -> str:
     return given.query
 
 
+def _host(given: SplitResult, expected: SplitResult) -> str:
+    """Where an answer went astray. Not its path: a mistyped address has its code and its state in there."""
+    named = f"{given.scheme}://{given.netloc.rpartition('@')[2]}"
+    if given.netloc == expected.netloc and given.scheme == expected.scheme:
+        return f"another path of {named}"
+    return safe_text(named) if _HOST.fullmatch(named) else "somewhere else"
+
+
 def _without_query(parts: SplitResult) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
@@ -144,7 +174,8 @@ def _without_query(parts: SplitResult) -> str:
 def _place(parts: SplitResult) -> tuple[str, str, int | None, str, bool]:
     """Scheme, host, port and path, compared exactly but for what is the same by definition."""
     userinfo = "@" in parts.netloc
-    return (parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme), parts.path or "/", userinfo)
+    port = _PORTS.get(parts.scheme) if parts.port is None else parts.port
+    return (parts.scheme, parts.hostname or "", port, parts.path or "/", userinfo)
 
 
 def _parameters(query: str, expected_query: str) -> dict[str, str]:

@@ -40,6 +40,7 @@ _WHOLE: dict[str, CodeReading] = {
     "invalid target": CodeReading("client"),  # RFC 8707 section 2
     "not authorized exception": CodeReading("client", weak=True),
     "org internal": CodeReading("client"),
+    "org login required": CodeReading("transient"),  # a whole workspace is being migrated; no person can log in
     "rapt required": CodeReading("dead"),
     "server error": CodeReading("transient", weak=True),
     "slow down": CodeReading("transient"),

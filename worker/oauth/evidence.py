@@ -15,7 +15,10 @@ LONGEST_TEXT = 300
 #: Characters of a code that are kept.
 LONGEST_CODE = 80
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+#: Controls, and what turns or hides the text around it on a terminal or a page.
+_CONTROL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e007f]+"
+)
 #: A word long enough for a token. Colons are left out, so a time of day is none.
 _OPAQUE = re.compile(r"(?<![\w/])(?:(?P<label>[Ii][Dd]:?\s{0,3}))?(?P<word>[A-Za-z0-9\-._~+/=!|*$]{16,})")
 _ADDRESS = re.compile(r"https?://\S+")
@@ -30,6 +33,11 @@ def safe_text(text: str, longest: int = LONGEST_TEXT) -> str:
     flat = _CONTROL.sub(" ", text[: 4 * longest]).strip()
     clean = scrub_patterns(_mask(flat))
     return clean if len(clean) <= longest else clean[: longest - 1] + "…"
+
+
+def one_line(value: object, longest: int = LONGEST_TEXT) -> str:
+    """A text that a provider chose, fit for a terminal, a page or a log line; "" for anything but a text."""
+    return _CONTROL.sub(" ", value[:longest]).strip() if isinstance(value, str) else ""
 
 
 def page_title(text: str) -> str:

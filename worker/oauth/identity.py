@@ -12,7 +12,7 @@ from base64 import urlsafe_b64decode
 from dataclasses import dataclass
 
 from worker.errors import EnrolmentFailed
-from worker.oauth.evidence import safe_text
+from worker.oauth.evidence import one_line, safe_text
 from worker.oauth.lifetime import read_number
 
 #: Seconds by which the provider's clock and ours may differ.
@@ -22,6 +22,10 @@ _CLOCK = "compare this machine's clock with the provider's"
 _CLIENT = "check client_id and issuer in the configuration"
 #: Claims that people recognise an account by, the best first.
 _LABELS = ("email", "preferred_username", "username", "login", "name")
+
+
+#: Characters. OpenID Connect Core 1.0 section 2 allows 255; providers' own ids are as short.
+_LONGEST_SUBJECT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,9 @@ def identity_of(claims: dict[str, object], *, subject_claim: str = "sub") -> Ide
             f'the provider\'s answer has no "{subject_claim}" to tell accounts apart by',
             hint="set identity_claim to the member that holds the account's id",
         )
-    label = next((text for name in _LABELS if isinstance(text := claims.get(name), str) and text), str(place))
+    if len(str(place)) > _LONGEST_SUBJECT:
+        raise EnrolmentFailed(f'the provider\'s "{subject_claim}" is longer than {_LONGEST_SUBJECT} characters')
+    label = next((text for name in _LABELS if (text := one_line(claims.get(name)))), str(place))
     return Identity(subject=str(place), label=label)
 
 
@@ -106,7 +112,8 @@ def _check_audience(claims: dict[str, object], client_id: str) -> None:
 
 
 def _shown(claim: object) -> str:
-    return safe_text(str(claim)[:200])
+    # Of a list no more than that it is one: deep ones cannot be written out.
+    return safe_text(str(claim)[:200] if isinstance(claim, str | int | float | None) else type(claim).__name__)
 
 
 def _wrong(what: str, hint: str = "") -> EnrolmentFailed:

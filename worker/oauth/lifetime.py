@@ -34,7 +34,7 @@ _REFRESH_TOKEN = (
 _EPOCH_SECONDS = 1e9
 #: 1e11 s after the epoch is the year 5138, 1e11 ms is 1973.
 _EPOCH_MILLISECONDS = 1e11
-#: Three centuries. A longer lifetime is nonsense, and would overflow the clocks that it is added to.
+#: Three centuries. A longer lifetime or wait is nonsense, and would overflow the clocks that it is added to.
 _LONGEST = 10_000_000_000
 _NUMBER = re.compile(r"\+?\d{1,18}(?:\.\d{0,18})?")
 
@@ -61,9 +61,18 @@ def read_number(value: object) -> float | None:
     if isinstance(value, str):
         text = value.strip()
         return float(text) if _NUMBER.fullmatch(text) else None
-    if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
-        return float(value)
-    return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if isfinite(value) else None
+    except OverflowError:  # a whole number of hundreds of digits
+        return None
+
+
+def read_wait(value: object) -> float | None:
+    """Seconds to wait; None for what is no number, and for centuries."""
+    seconds = read_number(value)
+    return seconds if seconds is not None and 0 <= seconds <= _LONGEST else None
 
 
 def read_moment(text: str) -> float | None:

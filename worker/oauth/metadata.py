@@ -7,6 +7,7 @@ answers at that address could name endpoints of his own.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _OPENID, _OAUTH = "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"
+#: What may stand in an address (RFC 3986 appendix A); it is printed on a terminal.
+_ADDRESS = re.compile(r"[!#-;=?-\[\]_a-z~]{1,2048}")
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
@@ -59,8 +62,9 @@ def merge_metadata(issuer: str, documents: Iterable[object]) -> ProviderMetadata
     for document in found:
         told = document.get("issuer")
         if told != issuer:
+            named = safe_text(told) if isinstance(told, str) else f"a {type(told).__name__}"
             raise Misconfigured(
-                f'the metadata of {issuer} names the issuer "{safe_text(str(told))}"',
+                f'the metadata of {issuer} names the issuer "{named}"',
                 hint="issuer must be written exactly as the provider writes it, to the last slash",
             )
     return ProviderMetadata(
@@ -92,8 +96,11 @@ def _endpoint(documents: list[Mapping[str, object]], name: str) -> str | None:
     for document in documents:
         url = document.get(name)
         if isinstance(url, str) and url:
-            if not is_protected(url):
-                raise Misconfigured(f"{name} of {document['issuer']} is not https: {safe_text(url)}")
+            issuer = str(document["issuer"])
+            if not is_protected(url) or (issuer.startswith("https:") and not url.startswith("https:")):
+                raise Misconfigured(f"{name} of {issuer} is not https: {safe_text(url)}")
+            if not _ADDRESS.fullmatch(url):
+                raise Misconfigured(f"{name} of {issuer} is no address: {safe_text(url)}")
             return url
     return None
 

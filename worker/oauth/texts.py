@@ -35,6 +35,7 @@ _IS = r"(?:is|was|are|has|have|had|been|be|already|or|has been)"
 _DEAD = re.compile(
     rf"\b{_GRANT}\b[^.;]{{0,50}}?\b{_BROKEN}\b"
     rf"|\b{_BROKEN}\b(?: or \w+| and \w+)?(?: the| an?)? {_GRANT}\b"
+    r"|\brequires? an? (?:active|valid) refresh ?token"
     rf"|\b{_BROKEN} {_SHORT}\b(?! (?:type|verifier|challenge|format|header|parameter))"
     rf"|\b{_SHORT}(?: {_IS}){{0,3}} {_BROKEN}\b(?! (?:type|grant))"
     rf"|\b(?:authori[sz]ation|consent)(?: record)?(?: {_IS}){{0,3}} {_ENDED}\b"
@@ -65,7 +66,8 @@ _REDIRECT = re.compile(
 #: Said by servers that are busy, whatever code they pack it into.
 _BUSY = re.compile(
     r"\b(?:too many requests|rate ?limit|rate (?:limit )?exceeded|throttl|temporar(?:y|ily)|already being processed|"
-    r"retry (?:your|the) request|please retry|(?:please )?(?:try|retry) (?:again )?(?:later|in \d))"
+    r"retry (?:your|the) request|please retry|(?:please )?(?:try|retry) (?:again )?(?:later|in \d)|"
+    r"transient (?:error|failure)|concurrent requests|request loop|encountered a loop)"
 )
 _PASSING = re.compile(
     r"\b(?:(?:system|server|service|internal|internal server|backend|gateway|database) "

@@ -16,7 +16,7 @@ from worker.oauth.body import Body, read_body
 from worker.oauth.challenge import parse_challenges
 from worker.oauth.dialect import Dialect
 from worker.oauth.evidence import LONGEST_CODE, page_title, safe_text
-from worker.oauth.lifetime import read_moment, read_number
+from worker.oauth.lifetime import read_moment, read_number, read_wait
 from worker.oauth.signs import Judgement, Signs, collect, judge
 from worker.oauth.texts import read_texts
 from worker.oauth.tokens import Tokens, extended, find_tokens, read_tokens
@@ -199,7 +199,7 @@ def _outcome(judgement: Judgement, answer: _Answer, now: float) -> Outcome:
         return ClientAtFault(evidence)
     after = read_retry_after(answer.fields.get("retry-after", ""), now=now)
     if after is None:
-        after = read_number(answer.body.record.get("retryAfter", answer.body.record.get("retry_after")))
+        after = read_wait(answer.body.record.get("retryAfter", answer.body.record.get("retry_after")))
     if after is not None:
         evidence["retry_after"] = after
     return Postponed(evidence, after)
@@ -207,11 +207,10 @@ def _outcome(judgement: Judgement, answer: _Answer, now: float) -> Outcome:
 
 def read_retry_after(value: str, *, now: float) -> float | None:
     """Seconds to wait by a Retry-After field, in either form (RFC 9110 section 10.2.3); None when unreadable."""
-    seconds = read_number(value)
-    if seconds is not None:
-        return seconds
+    if read_number(value) is not None:
+        return read_wait(value)
     moment = read_moment(value)
-    return None if moment is None else max(0.0, moment - now)
+    return None if moment is None else read_wait(max(0.0, moment - now))
 
 
 def _evidence(answer: _Answer, judgement: Judgement) -> dict[str, object]:

@@ -3,6 +3,7 @@
 nothing raised                      succeeded
 DeadlineExceeded                    timed_out; the next firing starts from the last checkpoint
 Interrupted, FenceLost              interrupted; starts again first thing
+AccountPaused                       interrupted; made up for as soon as the account is resumed
 NeedsConsent, Misconfigured         failed; made up for as soon as a human has acted
 TryAgainLater, network, 429, 5xx    retrying, after the time the other side asked for at least; then failed
 anything else                       failed: a fault in the job or an answer nobody expected
@@ -16,6 +17,7 @@ import requests
 
 from worker.accounts.backoff import wait_after
 from worker.errors import (
+    AccountPaused,
     DeadlineExceeded,
     FenceLost,
     Interrupted,
@@ -67,30 +69,46 @@ def state_of(error: BaseException | None) -> RunState:
         return RunState.SUCCEEDED
     if isinstance(error, DeadlineExceeded):
         return RunState.TIMED_OUT
-    return RunState.INTERRUPTED if isinstance(error, Interrupted | FenceLost) else RunState.FAILED
+    return RunState.INTERRUPTED if isinstance(error, Interrupted | FenceLost | AccountPaused) else RunState.FAILED
+
+
+def exit_code(error: BaseException | None, now: float) -> int:
+    """What a command answers whose run ended with this error; 75 for whatever a pause mends."""
+    if error is None:
+        return 0
+    if wait_before_retry(error, 1, now, 0.0) is not None:
+        return TryAgainLater.exit_code
+    return error.exit_code if isinstance(error, WorkerError) else WorkerError.exit_code
 
 
 def end_of(error: BaseException | None, counts: RunCounts, *, retry_at: float | None, now: float, text: str) -> RunEnd:
     """The end of an attempt, as the store records it. `text` is the scrubbed error."""
+    not_before = _not_before(error, now)
     if retry_at is not None:
-        return RunEnd(RunState.RETRYING, counts, text, next_due=retry_at)
+        return RunEnd(RunState.RETRYING, counts, text, next_due=retry_at, not_before=not_before)
     newer = error.evidence.get("newer") if isinstance(error, FenceLost) else None
     return RunEnd(
         state_of(error),
         counts,
         text or None,
-        next_due=_not_before(error, now),
-        missed=isinstance(error, NeedsConsent | Misconfigured),
+        next_due=_start_again(error, now),
+        missed=isinstance(error, NeedsConsent | Misconfigured | AccountPaused),
+        not_before=not_before,
         newer_fence=newer if isinstance(newer, int) else 0,
     )
 
 
-def _not_before(error: BaseException | None, now: float) -> float | None:
-    """When the next run may start at the earliest; None leaves it to the schedule."""
+def _start_again(error: BaseException | None, now: float) -> float | None:
+    """When a run that was cut short starts again; None leaves it to the schedule."""
     if isinstance(error, Interrupted):
         return now + error.after
-    if isinstance(error, FenceLost):
-        return now
+    return now if isinstance(error, FenceLost) else None
+
+
+def _not_before(error: BaseException | None, now: float) -> float | None:
+    """Until when the other side wants to be left alone; None when it did not say."""
+    if isinstance(error, Interrupted):
+        return now + error.after if error.after else None
     asked = None if error is None else asked_for(error, now)
     return None if asked is None else now + asked
 

@@ -28,7 +28,7 @@ from worker.jobs.buffer import Buffer, LimitReached
 from worker.jobs.run_context import RunContext, RunFacts
 from worker.jobs.sinks import Stream
 from worker.log import bound
-from worker.runner.outcome import end_of, error_text, wait_before_retry
+from worker.runner.outcome import end_of, error_text, exit_code, wait_before_retry
 from worker.runner.pace import RunPace, Stopping
 from worker.states import AccountState, RunState
 from worker.store.locks import process_note
@@ -89,11 +89,24 @@ class Attempted:
     counts: RunCounts
 
 
+@dataclass(frozen=True)
+class Ended:
+    """A run that was made: the state it was recorded in, and what a command that made it answers."""
+
+    run_id: str
+    state: RunState
+    exit_code: int
+
+
 class Runner:
     """Makes runs. Threads share it."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
+
+    def tend(self) -> None:
+        """Do for the accounts what is due although no run asks for it."""
+        self._services.refresher.tend()
 
     def skip_reason(self, due: Due) -> str:
         """Why this firing cannot be run; empty when it can."""
@@ -118,8 +131,8 @@ class Runner:
         *,
         trigger: str = "",
         limit: int | None = None,
-    ) -> RunState | None:
-        """Make the run that is due; answers its state, or None when somebody else has it. Never raises for the job.
+    ) -> Ended | None:
+        """Make the run that is due; answers its end, or None when somebody else has it. Never raises for the job.
 
         `next_due` computes the job's next firing after a moment.
         """
@@ -143,7 +156,7 @@ class Runner:
             return None
         return schedule.claim(again, now, next_due(now), process_note(), trigger or again.trigger)
 
-    def _run_claimed(self, assignment: Assignment, claim: Claim, limit: int | None) -> RunState:
+    def _run_claimed(self, assignment: Assignment, claim: Claim, limit: int | None) -> Ended:
         account = claim.account
         with bound(integration=account.integration, account=account.name, job=claim.job, run_id=claim.run_id):
             log.info("run started", extra={"trigger": claim.trigger, "attempt": claim.attempt})
@@ -155,7 +168,8 @@ class Runner:
                     self._park(assignment, claim, attempted.error)
                 except WorkerError as error:  # the next run meets the same answer and parks it then
                     log.error("job could not be parked", extra={"error": error.message, "hint": error.hint})
-            return self._record(assignment, claim, attempted, self._services.clock.monotonic() - started)
+            state = self._record(assignment, claim, attempted, self._services.clock.monotonic() - started)
+            return Ended(claim.run_id, state, exit_code(attempted.error, self._services.clock.now()))
 
     def attempt(self, assignment: Assignment, work: Work) -> Attempted:
         """Run the job's function once, recording nothing but what its checkpoints commit to the sink."""
@@ -224,6 +238,7 @@ class Runner:
             rules=client.rejection_rules,
             headers={"User-Agent": services.user_agent, **client.integration.headers},
             timeout=(client.integration.connect_timeout, client.integration.read_timeout),
+            largest_answer=client.integration.largest_answer << 20,
         )
         return AccountSession(tokens, settings, pace)
 

@@ -12,8 +12,9 @@ from worker.errors import UsageFault, WorkerError
 from worker.states import ACCOUNT_MOVES, AccountState
 from worker.store.catch_up import wake_account
 from worker.store.database import LOCKED, storable
+from worker.store.notifications import announce_move
 from worker.store.records import Account, Finding
-from worker.store.tables import AccountRow, TimelineRow
+from worker.store.tables import AccountRow, GrantRow, TimelineRow
 from worker.store.timeline import note
 
 if TYPE_CHECKING:
@@ -22,13 +23,15 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from worker.store.database import Database
+    from worker.store.witness import Witness
 
 
 class Accounts:
     """The accounts of all integrations."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, witness: Witness) -> None:
         self._database = database
+        self._witness = witness
 
     def find(self, integration: str, name: str) -> Account | None:
         """One account, or None."""
@@ -86,7 +89,9 @@ class Accounts:
             target = AccountState(row.state_before_pause or AccountState.ACTIVE)
             finding = Finding("resumed", "")
             if target is AccountState.NEEDS_CONSENT:
-                finding = _last_flag(session, row) or Finding("resumed", "needed consent before it was paused")
+                finding = _last_cause(session, row, target) or Finding("resumed", "needed consent before it was paused")
+            elif target is AccountState.IN_DOUBT:
+                finding = _last_cause(session, row, target) or finding
             move(session, row, target, finding, now)
             row.state_before_pause = None
             if to_account(row).usable:
@@ -104,7 +109,10 @@ class Accounts:
     def remove(self, account: Account) -> None:
         """Delete the account, its grant, schedule and history."""
         with self._database.write() as session:
+            row, grant = session.get(AccountRow, account.id), session.get(GrantRow, account.id)
             session.execute(delete(AccountRow).where(col(AccountRow.id) == account.id))
+            if row is not None and grant is not None:
+                self._witness.committing(session, row, grant, fate="removed")
 
 
 def find_row(session: Session, integration: str, name: str, *, lock: bool = False) -> AccountRow | None:
@@ -138,19 +146,19 @@ def move(session: Session, row: AccountRow, after: AccountState, finding: Findin
     before = AccountState(row.state)
     if after is not before and after not in ACCOUNT_MOVES[before]:
         raise WorkerError(f"{row.integration}/{row.name} cannot go from {before} to {after}")
+    previous = Finding(row.cause, row.reason)
     if after is not before:
         row.state_since = now
     row.state = after
     row.cause = storable(finding.cause)
     row.reason = storable(finding.reason)
     note(session, row, "state", finding, now, before=before, after=after)
+    announce_move(session, row, before, previous, finding, now)
 
 
-def _last_flag(session: Session, row: AccountRow) -> Finding | None:
-    """Why the account last needed consent: a grant that merely lacks a scope still serves the other jobs."""
-    query = select(TimelineRow).where(
-        col(TimelineRow.account_id) == row.id, col(TimelineRow.state_after) == AccountState.NEEDS_CONSENT
-    )
+def _last_cause(session: Session, row: AccountRow, state: AccountState) -> Finding | None:
+    """Why the account last came into a state: one that merely lacks a scope still serves the other jobs, say."""
+    query = select(TimelineRow).where(col(TimelineRow.account_id) == row.id, col(TimelineRow.state_after) == state)
     entry = session.scalars(query.order_by(col(TimelineRow.id).desc()).limit(1)).first()
     return None if entry is None else Finding(entry.cause, entry.message)
 

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from worker.store.tables import ScheduleRow
+from worker.store.waits import honoured
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -25,4 +26,4 @@ def wake_account(session: Session, account_id: int, now: float, *, consented: bo
         if unparked:
             row.parked, row.parked_scopes = "", []
         if row.next_due is not None and not row.parked and (row.missed_since is not None or unparked or row.attempts):
-            row.next_due, row.trigger = now, "catch_up"
+            row.next_due, row.trigger = honoured(row, now), "catch_up"

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import stat
+import secrets
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,16 +27,38 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.orm import Session
 
 from worker.errors import Busy, StoreUnusable, TryAgainLater, UsageFault
+from worker.store.anchor import Anchor
+from worker.store.driver_errors import is_damage, of_postgresql, of_sqlite
+from worker.store.files import create_private_file
+from worker.store.ground import refuse_foreign_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy.engine import URL, Connection, Engine
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
+    from worker.errors import WorkerError
+    from worker.store.presence import Presence
+
 #: Seconds a transaction waits for another one's lock before it gives up with Busy.
 LOCK_WAIT = 30.0
+#: Bytes up to which a file is looked over whole at every start (about 20 ms); of a larger one these tables only.
+_QUICK_BYTES = 32 << 20
+_FIRST_TABLES = ("account", "key_check", "client_secret", "refresh_intent")
+#: What is set on every connection.
+_PRAGMAS = (
+    # Also switches a file back that another program has put into WAL mode, after a checkpoint of its log; while that
+    # program has it open, this fails as locked.
+    "journal_mode=DELETE",
+    "synchronous=EXTRA",
+    "foreign_keys=ON",
+    # Deleted and overwritten content is zeroed: old ciphertexts do not linger in free pages.
+    "secure_delete=ON",
+    "trusted_schema=OFF",
+)
+_DAMAGE_HINT = "worker store check; then restore a backup"
 #: Connections kept open; more are opened under load and closed again.
 _POOL_SIZE = 8
 _POOL_OVERFLOW = 64
@@ -50,16 +71,27 @@ LOCKED = {"key_share": True}
 class Database:
     """One database. Threads may share it; processes must not (open it after a fork, never before)."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, lock_wait: float = LOCK_WAIT) -> None:
+        """`lock_wait` is in seconds. Raises StoreUnusable or TryAgainLater for what is wrong with the file."""
         self.url: URL = _with_driver(make_url(url))
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._lock_wait = lock_wait
+        self._anchor: Anchor | None = None
+        #: Our share of the file, if it is one that a restore may want to replace.
+        self.presence: Presence | None = None
         if self.is_sqlite:
             create_private_file(self.path)
+            refuse_foreign_files(self.path)
+            self._anchor = Anchor(self.path)
         self.engine = self._create_engine()
         self._writer = self.engine.execution_options(immediate=True)
         # Threads that write to SQLite queue up here: its own wait for the lock sleeps, up to 100 ms at a time, and the
         # lock lies idle meanwhile.
         self._turn = threading.Lock()
+        #: Told of every write that failed for want of a disk, a file or a server.
+        self.on_fault: Callable[[WorkerError], None] = lambda _error: None
+        #: What was found when the database turned out to be damaged; empty while it is sound.
+        self._damage = ""
 
     @property
     def path(self) -> Path:
@@ -79,14 +111,14 @@ class Database:
                 self.url,
                 pool_size=_POOL_SIZE,
                 max_overflow=_POOL_OVERFLOW,
-                connect_args={"timeout": LOCK_WAIT, "check_same_thread": False},
+                connect_args={"timeout": self._lock_wait, "check_same_thread": False},
                 hide_parameters=True,
                 json_serializer=_to_json,
             )
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
             return engine
-        options = f"-c synchronous_commit=on -c lock_timeout={int(LOCK_WAIT * 1000)} -c timezone=UTC"
+        options = f"-c synchronous_commit=on -c lock_timeout={int(self._lock_wait * 1000)} -c timezone=UTC"
         return create_engine(
             self.url,
             pool_size=_POOL_SIZE,
@@ -99,7 +131,19 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A transaction that only reads."""
+        """A transaction that only reads.
+
+        Refused once the database has turned out to be damaged: nothing new may be begun with it, while tokens that
+        were given already may still try to be stored.
+        """
+        if self._damage:
+            raise StoreUnusable(f"{self.name} is damaged: {self._damage}", hint=_DAMAGE_HINT)
+        with self._reading() as session:
+            yield session
+
+    @contextmanager
+    def _reading(self) -> Iterator[Session]:
+        self._hold_file()
         with (
             self.errors_told(),
             Session(self.engine, autoflush=False, expire_on_commit=False) as session,
@@ -110,21 +154,35 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """A transaction that writes: durable when the block ends, undone when it raises."""
-        with (
-            self._own_turn(),
-            self.errors_told(),
-            Session(self._writer, expire_on_commit=False) as session,
-            session.begin(),
-        ):
-            yield session
+        try:
+            self._hold_file()
+            with (
+                self._own_turn(),
+                self.errors_told(),
+                Session(self._writer, expire_on_commit=False) as session,
+                session.begin(),
+            ):
+                yield session
+        except (TryAgainLater, StoreUnusable) as error:
+            if not isinstance(error, Busy):
+                self.on_fault(error)
+            raise
+        # Taken away between BEGIN and COMMIT: what was committed stands in the copy that is saved now.
+        self._hold_file()
+
+    def _hold_file(self) -> None:
+        if self._anchor is not None:
+            self._anchor.hold(self.engine.dispose)
 
     @contextmanager
     def _own_turn(self) -> Iterator[None]:
         if not self.is_sqlite:
             yield
             return
-        if not self._turn.acquire(timeout=LOCK_WAIT):
-            raise Busy(f"{self.name} was being written by another thread for {LOCK_WAIT:.0f} s", hint="worker status")
+        if not self._turn.acquire(timeout=self._lock_wait):
+            raise Busy(
+                f"{self.name} was being written by another thread for {self._lock_wait:g} s", hint="worker status"
+            )
         try:
             yield
         finally:
@@ -132,22 +190,56 @@ class Database:
 
     def prove_writable(self) -> None:
         """Commit something durable, before anything is spent that has to be stored. Raises as `write` does."""
+        name = {"name": secrets.token_hex(8)}
         with self.write() as session:
-            # Pages are really written: an update that changes nothing is not free on either database.
-            session.execute(text("UPDATE key_check SET created_at = created_at"))
+            # Something has to change: SQLite writes no page for an update to what stands there already.
+            session.execute(
+                text(
+                    "INSERT INTO client_secret (integration, name, sealed_value, generation, updated_at)"
+                    " VALUES ('', :name, :nothing, 0, 0)"
+                ),
+                {**name, "nothing": b""},
+            )
+            session.execute(text("DELETE FROM client_secret WHERE integration = '' AND name = :name"), name)
 
     def integrity_faults(self) -> list[str]:
         """What SQLite finds wrong with its file; empty when it is sound. PostgreSQL checks its pages itself."""
         if not self.is_sqlite:
             return []
-        with self.read() as session:
-            found = session.connection().exec_driver_sql("PRAGMA integrity_check").scalars().all()
-            broken = session.connection().exec_driver_sql("PRAGMA foreign_key_check").all()
+        try:
+            with self._reading() as session:
+                found = session.connection().exec_driver_sql("PRAGMA integrity_check").scalars().all()
+                broken = session.connection().exec_driver_sql("PRAGMA foreign_key_check").all()
+        except StoreUnusable as error:
+            return [error.message]
         return [str(line) for line in found if line != "ok"] + [f"orphaned row in {row[0]}" for row in broken]
+
+    def refuse_damaged(self) -> None:
+        """Look the file over, at a cost that does not grow with it beyond a point. Raises StoreUnusable.
+
+        The whole look is `integrity_faults`.
+        """
+        if not self.is_sqlite:
+            return
+        checks = ["PRAGMA quick_check(3)"]
+        if self.path.stat().st_size > _QUICK_BYTES:
+            checks = [f"PRAGMA quick_check({table})" for table in _FIRST_TABLES]
+        with self.read() as session:
+            connection = session.connection()
+            found = [str(line) for check in checks for line in connection.exec_driver_sql(check).scalars()]
+        faults = [line for line in found if line != "ok"]
+        if faults:
+            self._damage = faults[0]
+            raise StoreUnusable(f"{self.name} is damaged: {'; '.join(faults[:3])}", hint=_DAMAGE_HINT)
 
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+        if self.presence is not None:
+            self.presence.end()
+        if self._anchor is not None:
+            # Whoever opens it again takes what stands there then: a backup may have been put back.
+            self._anchor.take_anew()
 
     @contextmanager
     def errors_told(self) -> Iterator[None]:
@@ -155,6 +247,8 @@ class Database:
         try:
             yield
         except DBAPIError as error:
+            if is_damage(error):
+                self._damage = str(error.orig)
             raise self._translate(error) from error
         except PoolExhausted as error:
             raise Busy(f"{self.name}: all {_POOL_SIZE + _POOL_OVERFLOW} connections are in use") from error
@@ -162,26 +256,14 @@ class Database:
             raise UsageFault("the account was removed meanwhile", hint="worker accounts list") from error
 
     def _translate(self, error: DBAPIError) -> Exception:
-        # The statement's parameters are not repeated: they may be anything. The driver's own words are enough.
-        words = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
-        if "is locked" in words or "lock timeout" in words:
-            return Busy(f"{self.name} was locked by another process for {LOCK_WAIT:.0f} s", hint="worker status")
-        if "deadlock detected" in words:
-            return Busy(f"{self.name}: two transactions waited for each other; this one was undone")
-        hints = {
-            "disk is full": "free some space; nothing that was acknowledged is lost",
-            "readonly": "make the file and its folder writable for the user the worker runs as",
-            "unable to open": "look at the path and the rights of its folder",
-            "malformed": "worker store check; then restore a backup",
-            "not a database": "look at store.url: this file is something else",
-            "onnect": "look at store.url, and whether the server runs",
-        }
-        hint = next((text for part, text in hints.items() if part in words), "worker store check")
-        refused = any(part in words for part in ("does not exist", "authentication failed", "pg_hba.conf"))
-        if "disk is full" in words or ("onnect" in words and not refused):
-            # A pause may mend these: a service must not give up on a database that is still starting.
-            return TryAgainLater(f"{self.name}: {words}", hint=hint, evidence={"driver": words})
-        return StoreUnusable(f"{self.name}: {words}", hint=hint, evidence={"driver": words})
+        if not self.is_sqlite:
+            return of_postgresql(error, self.name, self._lock_wait, _POOL_SIZE + _POOL_OVERFLOW)
+        self._hold_file()
+        found = of_sqlite(error, self.path, self._lock_wait)
+        if isinstance(found, Busy):
+            # Should another program have switched the file to WAL: it can be switched back once nobody has it open.
+            self.engine.dispose()
+        return found
 
 
 def _with_driver(url: URL) -> URL:
@@ -194,17 +276,16 @@ def _prepare_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) ->
     # The driver's own transaction handling is switched off: BEGIN is ours to word.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in (
-        "journal_mode=DELETE",
-        "synchronous=EXTRA",
-        "foreign_keys=ON",
-        # Deleted and overwritten content is zeroed: old ciphertexts do not linger in free pages.
-        "secure_delete=ON",
-        "trusted_schema=OFF",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-        cursor.fetchall()
-    cursor.close()
+    try:
+        for pragma in _PRAGMAS:
+            cursor.execute(f"PRAGMA {pragma}")
+            cursor.fetchall()
+        cursor.close()
+    except BaseException:
+        # Nobody else does, and one that stays open keeps a file in WAL mode.
+        cursor.close()
+        connection.close()
+        raise
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -234,53 +315,6 @@ def alone(session: Session, about: str) -> None:
     """
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": advisory_key(f"write {about}")})
-
-
-def create_private_folder(path: Path) -> None:
-    """Make a folder (and those above it) that only we may enter, private from its first moment on."""
-    try:
-        for folder in reversed([folder for folder in (path, *path.parents) if not folder.exists()]):
-            folder.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise StoreUnusable(f"{error.filename or path} cannot be made: {error.strerror}") from None
-
-
-def create_private_file(path: Path) -> None:
-    """Make an empty file that only we may read, private from its first moment on; an existing one is checked.
-
-    Raises StoreUnusable when others may read it: then it was not made by us, and what is in it is no secret any more;
-    and when it belongs to another user.
-    """
-    create_private_folder(path.parent)
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        _refuse_public(path)
-    except OSError as error:
-        raise StoreUnusable(
-            f"{path} cannot be made: {error.strerror}", hint="look at store.url and the rights of the folder"
-        ) from None
-
-
-def _refuse_public(path: Path) -> None:
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise StoreUnusable(f"{path} cannot be opened: {error.strerror}", hint="look at store.url") from None
-    mode = status.st_mode
-    if not stat.S_ISREG(mode):
-        raise StoreUnusable(f"{path} is not a file", hint="look at store.url")
-    if status.st_uid != os.geteuid():
-        # Root could open it, and would leave locks and journals beside it that the other user then cannot open.
-        raise StoreUnusable(
-            f"{path} belongs to user {status.st_uid}; this command runs as user {os.geteuid()}",
-            hint=f"run it as that user: sudo -u '#{status.st_uid}' worker …; for a systemd service: docs/deployment.md",
-        )
-    if mode & 0o077:
-        raise StoreUnusable(
-            f"{path} has mode {stat.S_IMODE(mode):04o}: other users of this machine can read or write it",
-            hint=f"chmod 600 {path}",
-        )
 
 
 def row_count(result: Any) -> int:

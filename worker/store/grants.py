@@ -24,6 +24,7 @@ from worker.states import AccountState
 from worker.store.accounts import create_row, find_row, move, to_account
 from worker.store.catch_up import wake_account
 from worker.store.database import LOCKED, alone, storable
+from worker.store.notifications import announce_recovery
 from worker.store.records import Finding
 from worker.store.sealed_grants import SealedGrants
 from worker.store.tables import AccountRow, GrantRow, RefreshIntentRow
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from worker.redact import Secret
     from worker.store.database import Database
     from worker.store.records import Account, Consent, Grant, NewTokens
+    from worker.store.witness import Witness
 
 
 class GenerationMoved(Exception):
@@ -45,9 +47,10 @@ class GenerationMoved(Exception):
 class Grants:
     """The grants of all accounts."""
 
-    def __init__(self, database: Database, sealer: Sealer) -> None:
+    def __init__(self, database: Database, sealer: Sealer, witness: Witness) -> None:
         self._database = database
         self._sealed = SealedGrants(sealer)
+        self._witness = witness
 
     def read(self, account_id: int) -> Grant:
         """The grant as it is stored now. Raises NeedsConsent when the account has none."""
@@ -56,11 +59,23 @@ class Grants:
             intent = session.get(RefreshIntentRow, account_id)
             return self._sealed.to_grant(row, account, intent)
 
+    def look(self, account_id: int) -> Grant:
+        """The grant without its tokens, for whoever only tells of it: needs no key. Raises NeedsConsent as `read`."""
+        with self._database.read() as session:
+            row, account = self._rows(session, account_id)
+            return self._sealed.to_grant(row, account, session.get(RefreshIntentRow, account_id), with_token=False)
+
     def read_refresh_token(self, grant: Grant) -> Secret:
         """The refresh token of exactly this generation. Raises GenerationMoved, or NeedsConsent when there is none."""
         with self._database.read() as session:
             row, account = self._rows(session, grant.account.id)
-            _compare(row, grant.generation)
+            compare(row, grant.generation)
+            if row.refresh_token_spent:
+                raise NeedsConsent(
+                    f"{grant.account.label}: its refresh token came back with a backup and was used since; it is never"
+                    " sent again",
+                    hint=f"worker enroll {account.integration} {account.name}",
+                )
             if row.sealed_refresh_token is None:
                 raise NeedsConsent(
                     f"{grant.account.label} has no refresh token: the provider never gave one",
@@ -78,11 +93,11 @@ class Grants:
     def begin_refresh(self, grant: Grant, holder: str, now: float) -> int:
         """Commit the intent to refresh this generation; answers how often it was sent before without an answer.
 
-        This is also the proof that the store can be written: a refresh token is never spent on a full disk.
+        This is also the proof that store and witness can be written: a refresh token is never spent on a full disk.
         """
         with self._database.write() as session:
-            row, _ = self._rows_to_write(session, grant.account.id)
-            _compare(row, grant.generation)
+            row, account = rows_to_write(session, grant.account.id)
+            compare(row, grant.generation)
             intent = session.get(RefreshIntentRow, grant.account.id)
             if intent is None or intent.generation != grant.generation:
                 if intent is not None:
@@ -93,17 +108,19 @@ class Grants:
                 )
                 session.add(intent)
             before = intent.attempts
-            intent.attempts, intent.holder = before + 1, holder
+            intent.attempts, intent.holder, intent.attempted_at = before + 1, holder, now
+            self._witness.sending(account, row)
             return before
 
     def complete_refresh(self, grant: Grant, tokens: NewTokens, now: float) -> Grant:
         """Replace the tokens, move the generation, clear the intent: one transaction, durable when it returns."""
         with self._database.write() as session:
-            row, account = self._rows_to_write(session, grant.account.id)
-            _compare(row, grant.generation)
+            row, account = rows_to_write(session, grant.account.id)
+            compare(row, grant.generation)
             rotated = self._sealed.replace_tokens(row, account, tokens)
             row.refreshed_at = now
-            _forget_failures(session, row)
+            held, alarmed = row.held is not None, row.alerted_at is not None
+            forget_failures(session, row)
             note(
                 session,
                 account,
@@ -112,11 +129,15 @@ class Grants:
                 now,
                 generation=row.generation,
             )
-            if account.state == AccountState.IN_DOUBT:
-                move(session, account, AccountState.ACTIVE, Finding("settled", "the refresh token still works"), now)
-                account.cause = account.reason = ""
+            if held or account.state == AccountState.IN_DOUBT:
+                settle(session, account, Finding("settled", "the refresh token still works"), now)
+                if held and to_account(account).usable:
+                    wake_account(session, row.account_id, now)
             elif account.state_before_pause == AccountState.IN_DOUBT:
                 account.state_before_pause = AccountState.ACTIVE
+            elif alarmed:
+                announce_recovery(session, account, "a refresh succeeded", now)
+            self._witness.committing(session, account, row)
             return self._sealed.to_grant(row, account, None)
 
     def fail_refresh(self, grant: Grant, finding: Finding, now: float, *, not_before: float, doubt: str = "") -> None:
@@ -125,8 +146,8 @@ class Grants:
         It says nothing about an earlier attempt that was never answered: that doubt stays.
         """
         with self._database.write() as session:
-            row, account = self._rows_to_write(session, grant.account.id)
-            _compare(row, grant.generation)
+            row, account = rows_to_write(session, grant.account.id)
+            compare(row, grant.generation)
             intent = session.get(RefreshIntentRow, account.id)
             if intent is not None:
                 if intent.attempts > 1:
@@ -136,31 +157,29 @@ class Grants:
             _count_failure(row, now, not_before)
             row.doubt = row.doubt or storable(doubt)
             note(session, account, "refresh_failed", finding, now, generation=row.generation)
+            self._witness.answered(session, account, row)
 
-    def leave_in_doubt(self, grant: Grant, finding: Finding, now: float, *, not_before: float) -> None:
+    def leave_in_doubt(self, grant: Grant, finding: Finding, now: float, *, not_before: float) -> Account:
         """No answer came: the intent stays, the account is in doubt, the next use settles it."""
         with self._database.write() as session:
-            row, account = self._rows_to_write(session, grant.account.id)
-            _compare(row, grant.generation)
+            row, account = rows_to_write(session, grant.account.id)
+            compare(row, grant.generation)
+            intent = session.get(RefreshIntentRow, account.id)
+            if intent is not None:
+                intent.attempted_at = None
             _count_failure(row, now, not_before)
             if account.state == AccountState.ACTIVE:
                 move(session, account, AccountState.IN_DOUBT, finding, now)
             else:
                 note(session, account, "refresh_failed", finding, now, generation=row.generation)
+            return to_account(account)
 
     def flag(self, grant: Grant, finding: Finding, now: float) -> Account:
         """A human must consent. The tokens' ciphertexts are kept until he does."""
         with self._database.write() as session:
-            row, account = self._rows_to_write(session, grant.account.id)
-            _compare(row, grant.generation)
-            _forget_failures(session, row)
-            if account.state == AccountState.PAUSED:
-                before, after = AccountState.PAUSED, AccountState.NEEDS_CONSENT
-                account.state_before_pause = after
-                # Told as the move that it will be when the pause ends.
-                note(session, account, "flagged", finding, now, before=before, after=after)
-            elif account.state != AccountState.REVOKED:
-                move(session, account, AccountState.NEEDS_CONSENT, finding, now)
+            row, account = rows_to_write(session, grant.account.id)
+            compare(row, grant.generation)
+            flag_row(session, row, account, finding, now)
             return to_account(account)
 
     def doubt_of(self, grant: Grant) -> str:
@@ -172,7 +191,7 @@ class Grants:
     def set_refused(self, grant: Grant, *, refused: bool) -> None:
         """Remember (or forget) that the API refuses this generation's token although it is fresh."""
         with self._database.write() as session:
-            row, _ = self._rows_to_write(session, grant.account.id)
+            row, _ = rows_to_write(session, grant.account.id)
             if row.generation == grant.generation:
                 row.refused_generation = grant.generation if refused else None
                 row.refused_alive = False
@@ -180,7 +199,7 @@ class Grants:
     def set_alive(self, grant: Grant) -> None:
         """Remember that the API took this generation's token elsewhere, after having refused it."""
         with self._database.write() as session:
-            row, _ = self._rows_to_write(session, grant.account.id)
+            row, _ = rows_to_write(session, grant.account.id)
             if row.generation == grant.generation and row.refused_generation == grant.generation:
                 row.refused_alive = True
 
@@ -203,12 +222,13 @@ class Grants:
                 row, account, consent.tokens, keep_refresh_token=self._sealed.same_person(row, account, consent)
             )
             self._sealed.replace_consent(row, account, consent, now)
-            _forget_failures(session, row)
+            forget_failures(session, row)
             finding = Finding("enrolled" if created else "consented", consent.how, {"scopes": list(row.scopes)})
             account.state_before_pause = None
             move(session, account, AccountState.ACTIVE, finding, now)
             account.cause = account.reason = ""
             wake_account(session, account.id, now, consented=True)
+            self._witness.committing(session, account, row, consent=True)
             return self._sealed.to_grant(row, account, None)
 
     def erase(self, account: Account, now: float) -> None:
@@ -218,13 +238,14 @@ class Grants:
         memory may take a newer one for older still.
         """
         with self._database.write() as session:
-            grant, row = self._rows_to_write(session, account.id)
+            grant, row = rows_to_write(session, account.id)
             grant.generation += 1
             grant.sealed_refresh_token = grant.sealed_access_token = grant.sealed_identity = None
             grant.scopes, grant.requested_scopes, grant.lifetime, grant.refused_generation = [], [], None, None
-            _forget_failures(session, grant)
+            forget_failures(session, grant)
             row.state_before_pause = None
             move(session, row, AccountState.REVOKED, Finding("operator", "revoked by the operator"), now)
+            self._witness.committing(session, row, grant, fate="revoked")
 
     def interrupted(self, now: float, holders_gone: frozenset[int]) -> int:
         """Mark accounts in doubt whose refresh was cut off by a crash; answers how many."""
@@ -245,22 +266,26 @@ class Grants:
             return list(session.scalars(select(col(RefreshIntentRow.account_id))))
 
     def _rows(self, session: Session, account_id: int) -> tuple[GrantRow, AccountRow]:
-        return self._with_grant(session.get_one(AccountRow, account_id), session.get(GrantRow, account_id))
-
-    def _rows_to_write(self, session: Session, account_id: int) -> tuple[GrantRow, AccountRow]:
-        account = session.get_one(AccountRow, account_id, with_for_update=LOCKED)
-        return self._with_grant(account, session.get(GrantRow, account_id, with_for_update=LOCKED))
-
-    def _with_grant(self, account: AccountRow, row: GrantRow | None) -> tuple[GrantRow, AccountRow]:
-        if row is None or account.state == AccountState.REVOKED:
-            raise NeedsConsent(
-                f"{account.integration}/{account.name} has no grant: it is {account.state}",
-                hint=f"worker enroll {account.integration} {account.name}",
-            )
-        return row, account
+        return _with_grant(session.get_one(AccountRow, account_id), session.get(GrantRow, account_id))
 
 
-def _compare(row: GrantRow, generation: int) -> None:
+def rows_to_write(session: Session, account_id: int) -> tuple[GrantRow, AccountRow]:
+    """Both rows of an account, locked, for a transaction of a repository. Raises NeedsConsent when it has no grant."""
+    account = session.get_one(AccountRow, account_id, with_for_update=LOCKED)
+    return _with_grant(account, session.get(GrantRow, account_id, with_for_update=LOCKED))
+
+
+def _with_grant(account: AccountRow, row: GrantRow | None) -> tuple[GrantRow, AccountRow]:
+    if row is None or account.state == AccountState.REVOKED:
+        raise NeedsConsent(
+            f"{account.integration}/{account.name} has no grant: it is {account.state}",
+            hint=f"worker enroll {account.integration} {account.name}",
+        )
+    return row, account
+
+
+def compare(row: GrantRow, generation: int) -> None:
+    """Raise GenerationMoved unless the row still holds this generation."""
     if row.generation != generation:
         raise GenerationMoved
 
@@ -271,6 +296,33 @@ def _count_failure(row: GrantRow, now: float, not_before: float) -> None:
     row.not_before = not_before
 
 
-def _forget_failures(session: Session, row: GrantRow) -> None:
+def flag_row(session: Session, row: GrantRow, account: AccountRow, finding: Finding, now: float) -> None:
+    """A human must consent, in the caller's transaction. That it was held before stays known."""
+    held_since = row.held_since
+    forget_failures(session, row)
+    row.held_since = held_since
+    if account.state == AccountState.PAUSED:
+        before, after = AccountState.PAUSED, AccountState.NEEDS_CONSENT
+        account.state_before_pause = after
+        # Told as the move that it will be when the pause ends.
+        note(session, account, "flagged", finding, now, before=before, after=after)
+    elif account.state != AccountState.REVOKED:
+        move(session, account, AccountState.NEEDS_CONSENT, finding, now)
+
+
+def settle(session: Session, account: AccountRow, finding: Finding, now: float) -> None:
+    """The grant is good after all, in the caller's transaction. A pause goes on."""
+    if account.state == AccountState.PAUSED:
+        before, after = AccountState.PAUSED, AccountState.ACTIVE
+        account.state_before_pause = after
+        note(session, account, "settled", finding, now, before=before, after=after)
+    elif account.state != AccountState.REVOKED:
+        move(session, account, AccountState.ACTIVE, finding, now)
+        account.cause = account.reason = ""
+
+
+def forget_failures(session: Session, row: GrantRow) -> None:
+    """A clean slate, in the caller's transaction: no intent, no doubt, nothing held, nobody alarmed."""
     session.execute(delete(RefreshIntentRow).where(col(RefreshIntentRow.account_id) == row.account_id))
     row.failures, row.failing_since, row.not_before, row.doubt = 0, None, None, ""
+    row.held, row.held_since, row.alerted_at = None, None, None

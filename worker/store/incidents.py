@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from worker.store.database import alone, storable
+from worker.store.notifications import announce_incident
 from worker.store.records import Finding, Incident
 from worker.store.tables import IncidentRow
 
@@ -25,31 +26,64 @@ class Incidents:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def report(
-        self, integration: str, kind: str, finding: Finding, now: float, *, remedy: str = "", not_before: float
+    def report(  # noqa: PLR0913 - what an incident is
+        self,
+        integration: str,
+        kind: str,
+        finding: Finding,
+        now: float,
+        *,
+        not_before: float,
+        remedy: str = "",
+        asked_at: float | None = None,
     ) -> bool:
-        """Open an incident, or count one more occurrence of it; answers whether it was opened now."""
+        """Open an incident, or count one more occurrence of it; answers whether it was opened now.
+
+        One that somebody else has counted since `asked_at` is the same occurrence: questions that were on their way
+        together do not lengthen the wait.
+        """
         cause = storable(finding.reason)
         with self._database.write() as session:
             alone(session, f"incident {kind} of {integration}")
-            row = _open_row(session, integration, kind)
+            row = open_row(session, integration, kind)
             if row is not None:
-                row.occurrences, row.last_at, row.not_before = row.occurrences + 1, now, not_before
-                row.cause, row.evidence = cause, finding.evidence
+                if asked_at is None or row.last_at < asked_at:
+                    row.occurrences, row.not_before = row.occurrences + 1, not_before
+                row.last_at, row.cause, row.evidence, row.remedy = now, cause, finding.evidence, storable(remedy)
                 return False
-            session.add(
-                IncidentRow(
-                    integration=integration,
-                    kind=kind,
-                    opened_at=now,
-                    last_at=now,
-                    cause=cause,
-                    remedy=storable(remedy),
-                    evidence=finding.evidence,
-                    not_before=not_before,
-                )
+            row = IncidentRow(
+                integration=integration,
+                kind=kind,
+                opened_at=now,
+                last_at=now,
+                cause=cause,
+                remedy=storable(remedy),
+                evidence=finding.evidence,
+                not_before=not_before,
             )
+            session.add(row)
+            announce_incident(session, row)
             return True
+
+    def claim(self, integration: str, kind: str, now: float, until: float) -> bool:
+        """Take the next attempt that an open incident allows; nobody else gets one before `until`.
+
+        Answers whether it was ours to take. Without an open incident there is nothing to take.
+        """
+        with self._database.write() as session:
+            alone(session, f"incident {kind} of {integration}")
+            row = open_row(session, integration, kind)
+            if row is None or (row.not_before is not None and now < row.not_before):
+                return False
+            row.not_before = until
+            return True
+
+    def put_off(self, integration: str, kind: str, until: float, words: str = "") -> None:
+        """The next attempt is allowed at that moment; `words` replace the cause."""
+        with self._database.write() as session:
+            row = open_row(session, integration, kind)
+            if row is not None:
+                row.not_before, row.cause = until, storable(words) or row.cause
 
     def close(self, integration: str, kind: str, now: float) -> Incident | None:
         """Close the open incident of this kind; answers it, or None when none was open."""
@@ -57,16 +91,17 @@ class Incidents:
             return None
         with self._database.write() as session:
             alone(session, f"incident {kind} of {integration}")
-            row = _open_row(session, integration, kind)
+            row = open_row(session, integration, kind)
             if row is None:
                 return None
             row.closed_at = now
-            return _to_incident(row)
+            announce_incident(session, row)
+            return to_incident(row)
 
     def release(self, integration: str, kind: str, now: float) -> bool:
         """Somebody has acted: the next attempt need not wait. Answers whether such an incident is open."""
         with self._database.write() as session:
-            row = _open_row(session, integration, kind)
+            row = open_row(session, integration, kind)
             if row is None:
                 return False
             row.not_before = now
@@ -75,8 +110,8 @@ class Incidents:
     def find_open(self, integration: str, kind: str) -> Incident | None:
         """The open incident of this kind, or None."""
         with self._database.read() as session:
-            row = _open_row(session, integration, kind)
-            return None if row is None else _to_incident(row)
+            row = open_row(session, integration, kind)
+            return None if row is None else to_incident(row)
 
     def list(self, *, only_open: bool = True) -> Sequence[Incident]:
         """Incidents, newest first."""
@@ -84,10 +119,11 @@ class Incidents:
         if only_open:
             query = query.where(col(IncidentRow.closed_at).is_(None))
         with self._database.read() as session:
-            return [_to_incident(row) for row in session.scalars(query)]
+            return [to_incident(row) for row in session.scalars(query)]
 
 
-def _open_row(session: Session, integration: str, kind: str) -> IncidentRow | None:
+def open_row(session: Session, integration: str, kind: str) -> IncidentRow | None:
+    """The row of the open incident of this kind, for a transaction of a repository."""
     query = select(IncidentRow).where(
         col(IncidentRow.integration) == integration,
         col(IncidentRow.kind) == kind,
@@ -96,7 +132,8 @@ def _open_row(session: Session, integration: str, kind: str) -> IncidentRow | No
     return session.scalars(query.order_by(col(IncidentRow.id))).first()
 
 
-def _to_incident(row: IncidentRow) -> Incident:
+def to_incident(row: IncidentRow) -> Incident:
+    """The record of a row."""
     return Incident(
         integration=row.integration,
         kind=row.kind,

@@ -18,7 +18,7 @@ from worker.store.database import alone
 from worker.store.tables import ClientSecretRow, GrantRow, KeyCheckRow
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from sqlalchemy.orm import Session
 
@@ -33,23 +33,46 @@ def verify_key(database: Database, sealer: Sealer, now: float) -> None:
     """Compare the keyring with the database, and register a new newest key.
 
     Raises KeyUnusable when no key of the keyring was ever used here, or when one bears a known id but is another key.
+    A key that was used here and is not on the keyring is no fault: a rotation leaves such keys behind.
     """
     newest = sealer.keyring.newest.id
     with database.read() as session:
-        known = _known_keys(session)
+        known = known_keys(session)
         _compare(known, sealer, database.name)
     if newest in known:
         return
     with database.write() as session:
         alone(session, "key check")
         # Again: two processes may have found an empty database at the same time, each with a keyring of its own.
-        known = _known_keys(session)
+        known = known_keys(session)
         _compare(known, sealer, database.name)
         if not known and _holds_secrets(session):
             raise KeyUnusable(f"{database.name} holds sealed values, but not what tells their key", hint=_HINT)
         if newest not in known:
+            if sealer.origin is not None:
+                sealer.origin.sync()
             sealed = sealer.seal(_CHECK, _binding(newest))
             session.add(KeyCheckRow(key_id=newest, sealed_check=sealed, created_at=now))
+
+
+def check_key(known: bytes, key_id: str, sealer: Sealer) -> bool:
+    """Whether the key of this id on the keyring is the one that the database knows."""
+    try:
+        sealer.open(known, _binding(key_id))
+    except TamperedSecret:
+        return False
+    return True
+
+
+def not_marked_unused(session: Session) -> set[str]:
+    """The keys of which no rotation has written down yet that they seal nothing any more."""
+    return {row.key_id for row in session.scalars(select(KeyCheckRow)) if row.unused_since is None}
+
+
+def mark_unused(session: Session, unused: Iterable[str], now: float) -> None:
+    """Write down since when keys seal nothing any more; the others, and what a key seals again, are in use."""
+    for row in session.scalars(select(KeyCheckRow)):
+        row.unused_since = (row.unused_since or now) if row.key_id in unused else None
 
 
 def _compare(known: Mapping[str, bytes], sealer: Sealer, name: str) -> None:
@@ -62,16 +85,15 @@ def _compare(known: Mapping[str, bytes], sealer: Sealer, name: str) -> None:
             hint=_HINT,
         )
     for key_id in shared:
-        try:
-            sealer.open(known[key_id], _binding(key_id))
-        except TamperedSecret:
+        if not check_key(known[key_id], key_id, sealer):
             raise KeyUnusable(
                 f'key "{key_id}" of the keyring is not the key of that name which {name} was sealed with',
                 hint=_HINT,
-            ) from None
+            )
 
 
-def _known_keys(session: Session) -> dict[str, bytes]:
+def known_keys(session: Session) -> dict[str, bytes]:
+    """The check value of every key that was ever used here, by key id."""
     return {row.key_id: row.sealed_check for row in session.scalars(select(KeyCheckRow))}
 
 

@@ -1,11 +1,16 @@
 """Locks across threads, processes and, on PostgreSQL, machines. No time-to-live anywhere: a lock dies with its holder.
 
-On SQLite a lock is `flock` on a file of its own: the kernel lets go of it when the process ends, however it ends.
-Every hold opens the file anew, so two threads of one process exclude each other as two processes do. On PostgreSQL it
-is a session advisory lock on a connection of its own, which the server frees when the session ends.
+On SQLite a lock is `flock` on a file of its own beside the database: the kernel lets go of it when the process ends,
+however it ends. Every hold opens the file anew, so two threads of one process exclude each other as two processes do.
+On PostgreSQL it is a session advisory lock on a connection of its own, which the server frees when the session ends.
 
 A lease with a time-to-live is what the others use, and how they refresh twice: the holder pauses, the lease runs out,
 a second one enters. Here a paused holder keeps its lock.
+
+One thing a file cannot do and a session can: end before its holder, when the server is restarted. So on PostgreSQL the
+threads of one process are also kept apart without the server's help; a holder that goes on for long takes its lock
+again (`renew`); and whoever finds the lock free but the traces of unfinished work asks how long the former holder may
+still be at it (`may_outlive`). What is left is a holder that is cut off from the server for longer than that.
 """
 
 from __future__ import annotations
@@ -15,30 +20,21 @@ import hashlib
 import os
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from sqlalchemy import create_engine, text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
-
-from worker.errors import Busy, StoreUnusable
-from worker.store.database import advisory_key, create_private_folder
+from worker.errors import Busy
+from worker.store.files import create_private_folder, file_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from sqlalchemy.engine import Connection
-
-    from worker.store.database import Database
-
 #: Seconds between two tries for a lock that is held: short at first, since a refresh takes a few hundred ms.
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05
+FIRST_PAUSE, LONGEST_PAUSE = 0.002, 0.05
 #: Seconds after which a waiter gives up. A holder's token request ends by its timeouts long before.
 PATIENCE = 120.0
-#: PostgreSQL cuts an application name there.
-_NAME_BYTES = 63
 
 
 class Locks(Protocol):
@@ -50,10 +46,27 @@ class Locks(Protocol):
         `note` is what others are told about us while we hold it (never a secret).
         """
 
+    def renew(self, name: str) -> None:
+        """Make sure that a lock this process holds is still held, and take it again if it was lost.
+
+        Raises Busy, naming the holder, when somebody else has it now.
+        """
+
+    def may_outlive(self, since: float, now: float) -> float:
+        """Seconds for which somebody who took a lock at `since` may still be at work although the lock is free."""
+
 
 def process_note() -> str:
     """Name this process, for messages about who holds what."""
     return f"process {os.getpid()} on {os.uname().nodename}"
+
+
+@dataclass
+class _Held:
+    """A lock that this process holds: the descriptor on which it lies, and what others are told."""
+
+    descriptor: int
+    note: str
 
 
 class FileLocks:
@@ -61,52 +74,78 @@ class FileLocks:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        #: What this process holds.
+        self._held: dict[str, _Held] = {}
         create_private_folder(folder)
 
     @contextmanager
     def hold(self, name: str, *, patience: float = PATIENCE, note: str = "") -> Iterator[None]:
         """See Locks."""
-        path = self._folder / f"{_file_name(name)}.lock"
-        descriptor = self._acquire(path, name, patience)
+        held = _Held(self._acquire(name, patience, note), note)
+        self._held[name] = held
         try:
-            # A courtesy to whoever waits; a full disk is no reason to let go.
-            with suppress(OSError):
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, (note or process_note()).encode(), 0)
             yield
         finally:
-            # Said, not left to the closing: a child that a job has forked still has the descriptor open.
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-            os.close(descriptor)
+            if self._held.get(name) is held:
+                del self._held[name]
+            _let_go(held.descriptor)
 
-    def _acquire(self, path: Path, name: str, patience: float) -> int:
+    def renew(self, name: str) -> None:
+        """See Locks. A lock is lost here when somebody cleans the folder: the next one would lock a file of its own."""
+        held = self._held.get(name)
+        if held is None:
+            raise Busy(f"{name} is not held any more", evidence={"lock": name, "holder": "another thread"})
+        if not _stands(held.descriptor, self._path(name)):
+            lost, held.descriptor = held.descriptor, self._acquire(name, 0, held.note)
+            _let_go(lost)
+
+    def may_outlive(self, since: float, now: float) -> float:  # noqa: ARG002 - as agreed
+        """See Locks: not at all, the kernel frees a lock when its holder is no more."""
+        return 0.0
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{_file_name(name)}.lock"
+
+    def _acquire(self, name: str, patience: float, note: str) -> int:
+        path = self._path(name)
         deadline = time.monotonic() + patience
-        pause = _FIRST_PAUSE
+        pause = FIRST_PAUSE
         while True:
             descriptor = self._open(path)
             try:
                 if _locked(descriptor, path):
+                    _write_note(descriptor, note)
                     return descriptor
             except OSError as error:
                 os.close(descriptor)
-                raise StoreUnusable(
-                    f"{path} cannot be locked: {error.strerror}", hint="keep worker.state_dir on a local disk"
-                ) from None
+                raise file_fault(error, f"{path} cannot be locked", "keep the database on a local disk") from None
             holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace") or "another process"
             os.close(descriptor)
             if time.monotonic() >= deadline:
                 raise Busy(f"{name} is held by {holder}", evidence={"lock": name, "holder": holder})
             time.sleep(min(pause, max(deadline - time.monotonic(), 0)))
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            pause = min(pause * 2, LONGEST_PAUSE)
 
     def _open(self, path: Path) -> int:
         try:
             create_private_folder(self._folder)
             return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise StoreUnusable(
-                f"{path} cannot be opened: {error.strerror}", hint="look at worker.state_dir, its rights and its disk"
-            ) from None
+            hint = "look at the folder of the database, its rights and its disk"
+            raise file_fault(error, f"{path} cannot be opened", hint) from None
+
+
+def _write_note(descriptor: int, note: str) -> None:
+    # A courtesy to whoever waits; a full disk is no reason to let go.
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, (note or process_note()).encode(), 0)
+
+
+def _let_go(descriptor: int) -> None:
+    # Said, not left to the closing: a child that a job has forked still has the descriptor open.
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
 
 
 def _locked(descriptor: int, path: Path) -> bool:
@@ -115,6 +154,10 @@ def _locked(descriptor: int, path: Path) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    return _stands(descriptor, path)
+
+
+def _stands(descriptor: int, path: Path) -> bool:
     try:
         return os.fstat(descriptor).st_ino == path.stat().st_ino
     except FileNotFoundError:
@@ -127,63 +170,3 @@ def _file_name(name: str) -> str:
         character if (character.isascii() and character.isalnum()) or character in "-_." else "_" for character in name
     )[:80]
     return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
-
-
-class AdvisoryLocks:
-    """PostgreSQL session advisory locks, each on a connection of its own (so no transaction pooler in between)."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._engine = create_engine(
-            database.url,
-            poolclass=NullPool,
-            isolation_level="AUTOCOMMIT",
-            connect_args={"application_name": "headless-worker lock", "connect_timeout": 10},
-        )
-
-    @contextmanager
-    def hold(self, name: str, *, patience: float = PATIENCE, note: str = "") -> Iterator[None]:
-        """See Locks."""
-        with self._database.errors_told():
-            connection = self._acquire(name, patience, note)
-        try:
-            yield
-        finally:
-            # The end of the session would free it as well, but in the server's own time: the next one may ask at once.
-            with suppress(DBAPIError):
-                connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": advisory_key(name)})
-            connection.close()
-
-    def _acquire(self, name: str, patience: float, note: str) -> Connection:
-        connection = self._engine.connect()
-        try:
-            _wait_for(connection, name, patience)
-            told = f"headless-worker: {note or process_note()}"[:_NAME_BYTES]
-            connection.execute(text("SELECT set_config('application_name', :note, false)"), {"note": told})
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-
-def _wait_for(connection: Connection, name: str, patience: float) -> None:
-    key = advisory_key(name)
-    deadline = time.monotonic() + patience
-    pause = _FIRST_PAUSE
-    while not connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}).scalar_one():
-        if time.monotonic() >= deadline:
-            holder = _holder(connection, key)
-            raise Busy(f"{name} is held by {holder}", evidence={"lock": name, "holder": holder})
-        time.sleep(min(pause, max(deadline - time.monotonic(), 0)))
-        pause = min(pause * 2, _LONGEST_PAUSE)
-
-
-def _holder(connection: Connection, key: int) -> str:
-    query = text(
-        "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
-        " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
-        " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-        " AND ((l.classid::bigint << 32) | l.objid::bigint) = :key"
-    )
-    name = connection.execute(query, {"key": key}).scalar()
-    return str(name or "another session")

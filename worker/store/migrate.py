@@ -38,11 +38,16 @@ def upgrade(database: Database, locks: Locks) -> bool:
     if schema_version(database) == HEAD:
         return False
     with locks.hold("migration"):
-        version = schema_version(database)
-        if version == HEAD:
-            return False
-        _refuse_newer(database, version)
-        _run_alembic(database)
+        return upgrade_unshared(database)
+
+
+def upgrade_unshared(database: Database) -> bool:
+    """The same for a database that nobody else can have open: a backup on its way in or out."""
+    version = schema_version(database)
+    if version == HEAD:
+        return False
+    _refuse_newer(database, version)
+    _run_alembic(database)
     return True
 
 

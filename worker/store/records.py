@@ -12,6 +12,13 @@ if TYPE_CHECKING:
 
 #: The one cause of `needs_consent` in which the grant itself still works: it lacks a scope that one job needs.
 SCOPE_MISSING = "insufficient_scope"
+#: The cause of a refusal that nothing of ours explains.
+REVOKED = "revoked"
+#: The cause of `in_doubt` while a refusal is not acted on, because many accounts were refused at the same time.
+HELD = "held"
+
+#: The kind of the incident that a wrong clock is: ours, or the authorization server's.
+CLOCK_SKEW = "clock_skew"
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,8 @@ class Account:
     @property
     def usable(self) -> bool:
         """Whether jobs may use its grant: also one that merely lacks a scope, for the jobs that do not need it."""
+        if self.cause == HELD:
+            return False
         return self.state in USABLE or (self.state is AccountState.NEEDS_CONSENT and self.cause == SCOPE_MISSING)
 
 
@@ -63,6 +72,14 @@ class Grant:
     has_refresh_token: bool
     #: The API has taken the refused generation's token elsewhere since.
     refused_alive: bool = False
+    #: When the attempt of that refresh began which nobody has seen the end of.
+    attempt_begun_at: float | None = None
+    #: Its refusal is held: no call but the canary's until that has told.
+    held: bool = False
+    #: There is an access token, but it does not open: why.
+    unreadable: str = ""
+    #: When somebody was last told that its refreshes have been failing for long.
+    alerted_at: float | None = None
 
     @property
     def expires_at(self) -> float | None:
@@ -139,6 +156,19 @@ class Incident:
 
 
 @dataclass(frozen=True)
+class Failing:
+    """An account whose refreshes have been failing for long."""
+
+    account: Account
+    since: float
+    attempts: int
+    #: What the last attempt met, redacted.
+    last_answer: str
+    #: `failing for 6 h, 14 attempts, last answer …`
+    words: str
+
+
+@dataclass(frozen=True)
 class Due:
     """A job and account whose time has come."""
 
@@ -152,6 +182,10 @@ class Due:
     missed_since: float | None
     last_success: float | None
     parked: str
+    #: How many runs in a row took their process with them.
+    crashes: int = 0
+    #: It has to wait until then: the other side wants to be left alone, or it took its process with it.
+    not_before: float | None = None
 
 
 @dataclass(frozen=True)

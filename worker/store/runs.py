@@ -6,21 +6,28 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlmodel import col
 
 from worker.errors import FenceLost, UsageFault, WorkerError
-from worker.states import FINISHED, RUN_MOVES, RunState
+from worker.states import FINISHED, RUN_MOVES, USABLE, RunState
+from worker.store import crashes
 from worker.store.accounts import to_account
 from worker.store.database import LOCKED, row_count, storable
 from worker.store.records import Run, RunCounts
 from worker.store.tables import AccountRow, RunRow, ScheduleRow
+from worker.store.waits import honoured
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sqlalchemy.orm import Session
+
     from worker.store.database import Database
     from worker.store.records import Claim, Due
+
+#: Digits of a run's id that say when it was made.
+_TIME_DIGITS = 11
 
 
 @dataclass(frozen=True)
@@ -30,11 +37,12 @@ class RunEnd:
     state: RunState
     counts: RunCounts
     error: str | None = None
-    #: With `retrying`: when the next attempt may start. With `interrupted`: now, or when the API had asked for. With
-    #: `failed`: the earliest moment at which the API wants to hear of us again.
+    #: When the next attempt, or with `interrupted` the next run, may start; None leaves it to the schedule.
     next_due: float | None = None
     #: It could not do its work until a human acts, and is made up for then.
     missed: bool = False
+    #: The earliest moment at which the API wants to hear of this job again.
+    not_before: float | None = None
     #: A newer fence than the store knows of, found in the sink: the store was restored from a backup.
     newer_fence: int = 0
 
@@ -78,6 +86,8 @@ class Runs:
             row.refreshes += end.counts.refreshes
             if schedule is not None:
                 _advance(schedule, state, claim, end, now)
+                if end.missed and schedule.next_due is not None and _mended(session, schedule, claim):
+                    schedule.next_due, schedule.trigger = honoured(schedule, now), "catch_up"
             return state
 
     def skip(self, due: Due, reason: str, now: float, next_due: float | None) -> None:
@@ -101,27 +111,33 @@ class Runs:
                 _move(waiting, RunState.SKIPPED)
                 waiting.error, waiting.finished_at = reason, now
             else:
-                session.add(_skipped_row(due, reason, now))
+                session.add(_skipped_row(due, next_run_id(session, now), reason, now))
             schedule.missed_since = schedule.missed_since or due.next_due or now
-            schedule.next_due, schedule.attempts, schedule.run_id = next_due, 0, None
+            schedule.next_due = None if next_due is None else honoured(schedule, next_due)
+            schedule.attempts, schedule.run_id = 0, None
 
-    def interrupt(self, due: Due, reason: str, now: float) -> bool:
-        """Mark the run of a process that is gone; a new one is due at once. Answers whether there was one."""
+    def interrupt(self, due: Due, reason: str, now: float, *, crashed: bool = True) -> RunState | None:
+        """Mark the run of a process that is gone, or (not `crashed`) is about to go on purpose.
+
+        Answers what became of it; None when no such run is under way. `worker.store.crashes` says what is due when.
+        """
         with self._database.write() as session:
             schedule = session.get(ScheduleRow, (due.job, due.account.id), with_for_update=LOCKED)
             if schedule is None or not schedule.running or schedule.fence != due.fence:
-                return False
+                return None
+            schedule.crashes += crashed
+            failed = crashed and schedule.crashes >= crashes.TOO_MANY
+            state = RunState.FAILED if failed else RunState.INTERRUPTED
             row = session.get(RunRow, schedule.run_id) if schedule.run_id else None
             if row is not None and RunState(row.state) not in FINISHED:
-                _move(row, RunState.INTERRUPTED)
-                row.finished_at, row.error = now, reason
+                _move(row, state)
+                row.finished_at, row.error = now, crashes.cause(schedule.crashes if crashed else 0, reason)
             # The fence moves: should the lost process wake up after all, its results are refused.
             schedule.fence += 1
-            schedule.running, schedule.first, schedule.trigger = False, True, "interrupted"
-            schedule.attempts, schedule.run_id = 0, None
-            if schedule.next_due is not None:
-                schedule.next_due = now
-            return True
+            schedule.running, schedule.attempts, schedule.run_id = False, 0, None
+            _count(schedule, state, now)
+            _put_off(schedule, now, crashed=crashed, failed=failed)
+            return state
 
     def list(self, wanted: RunFilter) -> Sequence[Run]:
         """Runs, newest first."""
@@ -161,15 +177,24 @@ class Runs:
             return row_count(session.execute(statement))
 
 
-def new_run_id(now: float) -> str:
-    """An id that sorts by time: milliseconds since the epoch in 11 hexadecimal digits, and 40 random bits."""
-    return f"{int(now * 1000):011x}{secrets.token_hex(5)}"
+def new_run_id(now: float, newest: str = "") -> str:
+    """An id that sorts by time: milliseconds since the epoch in 11 hexadecimal digits, and 40 random bits.
+
+    It comes after `newest`, whatever was done to the clock since that one was made.
+    """
+    moment = max(int(now * 1000), int(newest[:_TIME_DIGITS], 16) + 1 if newest else 0)
+    return f"{min(moment, 16**_TIME_DIGITS - 1):0{_TIME_DIGITS}x}{secrets.token_hex(5)}"
 
 
-def new_run_row(claim: Claim, now: float, holder: str) -> RunRow:
+def next_run_id(session: Session, now: float) -> str:
+    """An id for a run that begins in this transaction."""
+    return new_run_id(now, session.scalar(select(func.max(col(RunRow.id)))) or "")
+
+
+def new_run_row(claim: Claim, run_id: str, now: float, holder: str) -> RunRow:
     """The row of a run that starts now."""
     return RunRow(
-        id=new_run_id(now),
+        id=run_id,
         job=claim.job,
         account_id=claim.account.id,
         state=RunState.RUNNING,
@@ -197,20 +222,48 @@ def _advance(schedule: ScheduleRow, state: RunState, claim: Claim, end: RunEnd, 
     schedule.fence = max(schedule.fence, end.newer_fence)
     if state is RunState.SUCCEEDED:
         schedule.last_success = now
+    if state is not RunState.INTERRUPTED:
+        schedule.crashes = 0  # its process is there to tell how it ended
+    _count(schedule, state, now)
     if end.missed or state is RunState.SKIPPED:
         schedule.missed_since = schedule.missed_since or claim.due_at or now
     if state is not RunState.RETRYING:
         schedule.attempts, schedule.run_id = 0, None
     if state is RunState.INTERRUPTED:
         schedule.first, schedule.trigger = True, "interrupted"
-    if end.next_due is not None and schedule.next_due is not None:
-        failed = state is RunState.FAILED
-        schedule.next_due = max(schedule.next_due, end.next_due) if failed else end.next_due
+    schedule.not_before = end.not_before
+    if schedule.next_due is not None:
+        schedule.next_due = honoured(schedule, schedule.next_due if end.next_due is None else end.next_due)
 
 
-def _skipped_row(due: Due, reason: str, now: float) -> RunRow:
+def _count(schedule: ScheduleRow, state: RunState, now: float) -> None:
+    """Count failures in a row; a run that was skipped, cut short or is still being tried says nothing."""
+    if state is RunState.SUCCEEDED:
+        schedule.failures, schedule.failing_since = 0, None
+    elif state in {RunState.FAILED, RunState.TIMED_OUT}:
+        schedule.failures, schedule.failing_since = schedule.failures + 1, schedule.failing_since or now
+
+
+def _put_off(schedule: ScheduleRow, now: float, *, crashed: bool, failed: bool) -> None:
+    """When the run that was cut off is made again."""
+    schedule.first = not crashed or schedule.crashes < crashes.SUSPECT
+    schedule.trigger = "schedule" if failed else "interrupted"
+    if crashed and not schedule.first:
+        schedule.not_before = max(schedule.not_before or now, now + crashes.pause_after(schedule.crashes))
+    if schedule.next_due is not None:
+        schedule.next_due = honoured(schedule, schedule.next_due if failed else now)
+
+
+def _mended(session: Session, schedule: ScheduleRow, claim: Claim) -> bool:
+    """Whether a human has acted while the run was still on its way to its end: then nobody else wakes this row."""
+    account = to_account(session.get_one(AccountRow, claim.account.id))
+    moved = schedule.last_started is not None and account.state_since > schedule.last_started
+    return moved and account.usable and account.state in USABLE and not schedule.parked
+
+
+def _skipped_row(due: Due, run_id: str, reason: str, now: float) -> RunRow:
     return RunRow(
-        id=new_run_id(now),
+        id=run_id,
         job=due.job,
         account_id=due.account.id,
         state=RunState.SKIPPED,

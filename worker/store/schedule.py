@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import func, select, update
 from sqlmodel import col
 
 from worker.states import RunState
 from worker.store.accounts import to_account
+from worker.store.crashes import SUSPECT
 from worker.store.database import LOCKED, alone, row_count, storable
 from worker.store.records import Claim, Due
-from worker.store.runs import new_run_row, resume_run_row
+from worker.store.runs import new_run_row, next_run_id, resume_run_row
 from worker.store.tables import AccountRow, RunRow, ScheduleRow
+from worker.store.waits import honoured, honoured_sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -46,7 +48,7 @@ class Schedule:
                 if row is None:
                     session.add(ScheduleRow(job=job, account_id=account_id, next_due=due))
                 elif row.next_due is None:
-                    row.next_due = due
+                    row.next_due = honoured(row, due)
                 else:
                     continue
                 changed += 1
@@ -98,12 +100,15 @@ class Schedule:
                 # Read again under its lock: a run may have ended meanwhile and set another time.
                 session.refresh(row, with_for_update=LOCKED)
                 if _amiss(row, limit, now):
-                    row.next_due = limit
+                    row.next_due = honoured(row, limit)
                     changed += 1
             return changed
 
-    def due(self, now: float, limit: int, job: str | None = None) -> Sequence[Due]:
-        """What may start now (of one job): interrupted runs first, then the longest overdue."""
+    def due(self, now: float, limit: int, job: str | None = None, *, suspects: bool | None = None) -> Sequence[Due]:
+        """What may start now (of one job): interrupted runs first, then the longest overdue.
+
+        `suspects` chooses rows that took their process with them more than once, or leaves them out.
+        """
         query = (
             select(ScheduleRow, AccountRow)
             .join(AccountRow, col(AccountRow.id) == col(ScheduleRow.account_id))
@@ -113,6 +118,9 @@ class Schedule:
         )
         if job is not None:
             query = query.where(col(ScheduleRow.job) == job)
+        if suspects is not None:
+            crashes = col(ScheduleRow.crashes)
+            query = query.where(crashes >= SUSPECT if suspects else crashes < SUSPECT)
         with self._database.read() as session:
             return [_to_due(row, account) for row, account in session.execute(query)]
 
@@ -175,9 +183,13 @@ class Schedule:
                 trigger=trigger,
                 due_at=due.next_due,
             )
-            run = new_run_row(claim, now, holder) if waiting is None else resume_run_row(waiting, claim, now, holder)
+            if waiting is None:
+                run = new_run_row(claim, next_run_id(session, now), now, holder)
+            else:
+                run = resume_run_row(waiting, claim, now, holder)
             session.add(run)
             row.run_id, row.running, row.next_due, row.last_started = run.id, True, next_due, now
+            row.not_before = None  # it has passed, or somebody runs this by hand
             row.first, row.trigger, row.missed_since = False, "schedule", None
             return Claim(**{**claim.__dict__, "run_id": run.id})
 
@@ -208,18 +220,20 @@ class Schedule:
             col(ScheduleRow.parked) == "",
         )
         with self._database.write() as session:
-            return row_count(session.execute(statement.values(next_due=now, trigger="catch_up")))
+            return row_count(session.execute(statement.values(next_due=honoured_sql(now), trigger="catch_up")))
 
-    def drop(self, job: str) -> None:
-        """Forget a job's rows altogether."""
-        with self._database.write() as session:
-            session.execute(delete(ScheduleRow).where(col(ScheduleRow.job) == job))
+    def has_suspects(self) -> bool:
+        """Whether any row took its process with it more than once."""
+        query = select(col(ScheduleRow.job)).where(col(ScheduleRow.crashes) >= SUSPECT).limit(1)
+        with self._database.read() as session:
+            return session.scalar(query) is not None
 
 
 def _amiss(row: ScheduleRow, limit: float, now: float | None) -> bool:
     """Whether a due time is no firing of the schedule, and nothing that was asked for either (a retry, a catch-up)."""
     if row.next_due is None or row.attempts:
         return False
+    limit = honoured(row, limit)
     early = now is not None and now < row.next_due < limit and row.trigger in {"first", "schedule"}
     return row.next_due > limit or early
 
@@ -240,4 +254,6 @@ def _to_due(row: ScheduleRow, account: AccountRow) -> Due:
         missed_since=row.missed_since,
         last_success=row.last_success,
         parked=row.parked,
+        crashes=row.crashes,
+        not_before=row.not_before,
     )

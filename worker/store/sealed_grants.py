@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from worker.crypto.sealing import Binding
@@ -26,13 +27,13 @@ class SealedGrants:
     def open_refresh_token(self, row: GrantRow, account: AccountRow) -> Secret:
         """The refresh token of a row that has one."""
         assert row.sealed_refresh_token is not None
-        return self._sealer.open(row.sealed_refresh_token, _binding(account, "refresh_token", row.generation))
+        return self._sealer.open(row.sealed_refresh_token, grant_binding(account, "refresh_token", row.generation))
 
     def open_identity(self, row: GrantRow, account: AccountRow) -> dict[str, str]:
         """Who consented; empty when the provider did not say."""
         if row.sealed_identity is None:
             return {}
-        binding = _binding(account, "identity", row.consent_generation)
+        binding = grant_binding(account, "identity", row.consent_generation)
         identity: dict[str, str] = json.loads(self._sealer.open(row.sealed_identity, binding).reveal())
         return identity
 
@@ -42,28 +43,56 @@ class SealedGrants:
         """Write the new tokens under the next generation; answers whether the refresh token is a new one."""
         refresh_token = tokens.refresh_token
         rotated = refresh_token is not None
+        # Some providers repeat the one that goes on being good.
+        replaced = rotated and refresh_token != self._known_refresh_token(row, account)
         access_token = tokens.access_token
         if not access_token and row.sealed_access_token is not None:
             # The provider extends the old one instead of giving a new one.
-            access_token = self._sealer.open(row.sealed_access_token, _binding(account, "access_token", row.generation))
+            access_token = self._sealer.open(
+                row.sealed_access_token, grant_binding(account, "access_token", row.generation)
+            )
         if refresh_token is None and keep_refresh_token and row.sealed_refresh_token is not None:
             # Sealed anew: the ciphertext is bound to the generation.
             refresh_token = self.open_refresh_token(row, account)
         row.generation += 1
+        if replaced:
+            row.refresh_token_generation = row.generation
+        row.refresh_token_spent = row.refresh_token_spent and not rotated
         row.sealed_refresh_token = (
             None
             if refresh_token is None
-            else self._sealer.seal(refresh_token, _binding(account, "refresh_token", row.generation))
+            else self._sealer.seal(refresh_token, grant_binding(account, "refresh_token", row.generation))
         )
-        row.sealed_access_token = self._sealer.seal(access_token, _binding(account, "access_token", row.generation))
+        row.sealed_access_token = self._sealer.seal(
+            access_token, grant_binding(account, "access_token", row.generation)
+        )
         row.token_type, row.issued_at, row.lifetime = tokens.token_type, tokens.issued_at, tokens.lifetime
         row.refused_generation, row.refused_alive = None, False
         if tokens.scopes is not None:
             row.scopes = list(tokens.scopes)
         return rotated
 
+    def raise_generation(self, row: GrantRow, account: AccountRow, generation: int) -> None:
+        """Seal what the row holds for a later generation. What does not open is left as it is, and goes on not opening."""
+        for field in ("refresh_token", "access_token"):
+            sealed = getattr(row, f"sealed_{field}")
+            with suppress(TamperedSecret, KeyUnusable):
+                if sealed is not None:
+                    secret = self._sealer.open(sealed, grant_binding(account, field, row.generation))
+                    sealed = self._sealer.seal(secret, grant_binding(account, field, generation))
+            setattr(row, f"sealed_{field}", sealed)
+        row.generation = generation
+
+    def _known_refresh_token(self, row: GrantRow, account: AccountRow) -> Secret | None:
+        try:
+            return None if row.sealed_refresh_token is None else self.open_refresh_token(row, account)
+        except (TamperedSecret, KeyUnusable):
+            return None
+
     def same_person(self, row: GrantRow, account: AccountRow, consent: Consent) -> bool:
         """Whether whoever consented before has consented again: some providers send a refresh token only once."""
+        if row.refresh_token_spent:
+            return False
         subject = consent.identity.get("subject")
         try:
             known = self.open_identity(row, account).get("subject")
@@ -81,15 +110,23 @@ class SealedGrants:
             row.scopes = list(consent.requested_scopes)
         row.sealed_identity = None
         if consent.identity:
-            binding = _binding(account, "identity", row.consent_generation)
+            binding = grant_binding(account, "identity", row.consent_generation)
             row.sealed_identity = self._sealer.seal(Secret(json.dumps(consent.identity)), binding)
 
-    def to_grant(self, row: GrantRow, account: AccountRow, intent: RefreshIntentRow | None) -> Grant:
-        """The record of a row, with its access token open."""
-        access_token = None
-        if row.sealed_access_token is not None:
-            binding = _binding(account, "access_token", row.generation)
-            access_token = self._sealer.open(row.sealed_access_token, binding)
+    def to_grant(
+        self, row: GrantRow, account: AccountRow, intent: RefreshIntentRow | None, *, with_token: bool = True
+    ) -> Grant:
+        """The record of a row, with its access token open.
+
+        One that was tampered with is none: the refresh token is sealed by itself, and a new access token mends it.
+        """
+        access_token, unreadable = None, ""
+        if with_token and row.sealed_access_token is not None:
+            binding = grant_binding(account, "access_token", row.generation)
+            try:
+                access_token = self._sealer.open(row.sealed_access_token, binding)
+            except TamperedSecret as error:
+                unreadable = error.message
         same = intent is not None and intent.generation == row.generation
         return Grant(
             account=to_account(account),
@@ -107,10 +144,15 @@ class SealedGrants:
             failing_since=row.failing_since,
             not_before=row.not_before,
             intent_started_at=intent.started_at if intent is not None and same else None,
+            attempt_begun_at=intent.attempted_at if intent is not None and same else None,
             has_refresh_token=row.sealed_refresh_token is not None,
             refused_alive=row.refused_alive,
+            held=row.held is not None,
+            unreadable=unreadable,
+            alerted_at=row.alerted_at,
         )
 
 
-def _binding(account: AccountRow, field: str, generation: int) -> Binding:
+def grant_binding(account: AccountRow, field: str, generation: int) -> Binding:
+    """What a value of a grant's row is bound to."""
     return Binding("grant", account.uid, field, generation)

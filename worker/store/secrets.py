@@ -32,7 +32,7 @@ class ClientSecrets:
             alone(session, f"client secret {name} of {integration}")
             row = session.get(ClientSecretRow, (integration, name))
             generation = 1 if row is None else row.generation + 1
-            sealed = self._sealer.seal(value, _binding(integration, name, generation))
+            sealed = self._sealer.seal(value, secret_binding(integration, name, generation))
             if row is None:
                 session.add(ClientSecretRow(integration=integration, name=name, sealed_value=sealed, updated_at=now))
                 return False
@@ -45,7 +45,7 @@ class ClientSecrets:
             row = session.get(ClientSecretRow, (integration, name))
             if row is None:
                 return None
-            return self._sealer.open(row.sealed_value, _binding(integration, name, row.generation))
+            return self._sealer.open(row.sealed_value, secret_binding(integration, name, row.generation))
 
     def list(self) -> Sequence[tuple[str, str, float]]:
         """(integration, name, updated at) of every credential; never a value."""
@@ -62,5 +62,6 @@ class ClientSecrets:
             return row_count(session.execute(statement)) > 0
 
 
-def _binding(integration: str, name: str, generation: int) -> Binding:
+def secret_binding(integration: str, name: str, generation: int) -> Binding:
+    """What a credential is bound to."""
     return Binding("client secret", f"{integration}/{name}", "value", generation)

@@ -6,13 +6,14 @@ probe that asks every few seconds, needs none of it. Reads only; opens nothing s
 
 from __future__ import annotations
 
-from contextlib import closing
+import json
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import StoreUnusable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 _COUNTS = "SELECT state, count(*) FROM account GROUP BY state ORDER BY state"
@@ -22,8 +23,18 @@ _TROUBLED = (
     " ORDER BY CASE state WHEN 'needs_consent' THEN 0 WHEN 'in_doubt' THEN 1 ELSE 2 END, state_since LIMIT ?"
 )
 _FAILING = (
-    "SELECT a.integration, a.name, g.failures, g.failing_since, g.not_before FROM grant_ g"
+    "SELECT a.integration, a.name, g.failures, g.failing_since, g.not_before, g.alerted_at,"
+    " (SELECT t.message FROM timeline t WHERE t.account_id = a.id AND t.kind IN ('refresh_failed', 'state')"
+    " ORDER BY t.id DESC LIMIT 1) FROM grant_ g"
     " JOIN account a ON a.id = g.account_id WHERE g.failures > 0 ORDER BY g.failing_since LIMIT ?"
+)
+#: Jobs that have failed every time for a while, of accounts that could be worked for.
+_FAILING_JOBS = (
+    "SELECT s.job, a.integration, a.name, s.failures, s.failing_since, s.last_success, s.next_due,"
+    " (SELECT r.error FROM run r WHERE r.job = s.job AND r.account_id = s.account_id"
+    " AND r.state IN ('failed', 'timed_out') ORDER BY r.id DESC LIMIT 1)"
+    " FROM schedule s JOIN account a ON a.id = s.account_id"
+    " WHERE s.failures >= 3 AND a.state IN ('active', 'in_doubt') ORDER BY s.failing_since LIMIT ?"
 )
 _INCIDENTS = (
     "SELECT integration, kind, opened_at, last_at, occurrences, cause, remedy FROM incident"
@@ -34,22 +45,48 @@ _SCHEDULE = (
     " sum(CASE WHEN s.running THEN 1 ELSE 0 END), sum(CASE WHEN s.parked <> '' THEN 1 ELSE 0 END)"
     " FROM schedule s WHERE s.next_due IS NOT NULL GROUP BY s.job ORDER BY s.job LIMIT ?"
 )
+#: Routes that have not taken everything, and nothing since they were given up on.
+_ROUTES = (
+    "SELECT d.route, count(*), min(n.created_at), max(d.attempts), max(d.last_error) FROM delivery d"
+    " JOIN notification n ON n.id = d.notification_id WHERE d.delivered_at IS NULL AND NOT EXISTS"
+    " (SELECT 1 FROM delivery t WHERE t.route = d.route AND t.delivered_at > d.given_up_at)"
+    " GROUP BY d.route ORDER BY d.route LIMIT ?"
+)
+_OUTBOX = (
+    "SELECT n.uid, n.created_at, n.event, n.integration, n.account, n.facts, d.route, d.delivered_at, d.given_up_at,"
+    " d.attempts, d.last_error FROM (SELECT * FROM notification ORDER BY id DESC LIMIT ?) n"
+    " LEFT JOIN delivery d ON d.notification_id = n.id ORDER BY n.id DESC, d.route"
+)
 _LAST_RUNS = (
     "SELECT r.id, r.job, a.integration, a.name, r.state, r.started_at, r.finished_at, r.rows, r.error FROM run r"
     " JOIN account a ON a.id = r.account_id ORDER BY r.id DESC LIMIT ?"
 )
 _FIELDS = {
     "troubled": ("integration", "account", "state", "cause", "reason", "state_since"),
-    "failing": ("integration", "account", "failures", "failing_since", "not_before"),
+    "failing": ("integration", "account", "failures", "failing_since", "not_before", "alerted_at", "last_answer"),
+    "failing_jobs": (
+        "job",
+        "integration",
+        "account",
+        "failures",
+        "failing_since",
+        "last_success",
+        "next_due",
+        "last_error",
+    ),
     "incidents": ("integration", "kind", "opened_at", "last_at", "occurrences", "cause", "remedy"),
     "jobs": ("job", "next_due", "last_started", "oldest_success", "accounts", "running", "parked"),
+    "routes": ("route", "waiting", "oldest", "attempts", "last_error"),
     "last_runs": ("id", "job", "integration", "account", "state", "started_at", "finished_at", "rows", "error"),
 }
+_DELIVERY = ("route", "delivered_at", "given_up_at", "attempts", "last_error")
 _QUERIES = {
     "troubled": _TROUBLED,
     "failing": _FAILING,
+    "failing_jobs": _FAILING_JOBS,
     "incidents": _INCIDENTS,
     "jobs": _SCHEDULE,
+    "routes": _ROUTES,
     "last_runs": _LAST_RUNS,
 }
 
@@ -59,15 +96,46 @@ def take(url: str, path: Path | None, limit: int) -> dict[str, Any]:
 
     Times are seconds since the epoch. Raises StoreUnusable when there is no database, or none of ours.
     """
+    with _connected(url, path) as ask:
+        counts = dict(ask(_COUNTS, ()))
+        found: dict[str, Any] = {"accounts": {str(state): int(count) for state, count in counts.items()}}
+        for name, query in _QUERIES.items():
+            found[name] = [dict(zip(_FIELDS[name], row, strict=True)) for row in ask(query, (limit,))]
+        return found
+
+
+def outbox(url: str, path: Path | None, limit: int) -> list[dict[str, Any]]:
+    """What people were told or are to be told, newest first, each with what became of it on the routes that tried.
+
+    Times are seconds since the epoch. Raises StoreUnusable as `take` does.
+    """
+    told: dict[str, dict[str, Any]] = {}
+    with _connected(url, path) as ask:
+        for uid, created_at, event, integration, account, facts, *delivery in ask(_OUTBOX, (limit,)):
+            one = told.setdefault(
+                uid,
+                {
+                    "id": uid,
+                    "created_at": created_at,
+                    "event": event,
+                    "integration": integration,
+                    "account": account,
+                    "facts": json.loads(facts) if isinstance(facts, str) else facts,
+                    "routes": [],
+                },
+            )
+            if delivery[0] is not None:
+                one["routes"].append(dict(zip(_DELIVERY, delivery, strict=True)))
+    return list(told.values())
+
+
+@contextmanager
+def _connected(url: str, path: Path | None) -> Iterator[Callable[[str, Sequence[object]], list[tuple[Any, ...]]]]:
+    """A function that asks the database one thing, with `?` for its parameters."""
     try:
         with closing(_sqlite(path) if path is not None else _postgresql(url)) as connection:
             mark = "?" if path is not None else "%s"
-            counts = dict(_rows(connection, _COUNTS, ()))
-            found: dict[str, Any] = {"accounts": {str(state): int(count) for state, count in counts.items()}}
-            for name, query in _QUERIES.items():
-                rows = _rows(connection, query.replace("?", mark), (limit,))
-                found[name] = [dict(zip(_FIELDS[name], row, strict=True)) for row in rows]
-            return found
+            yield lambda query, parameters: _rows(connection, query.replace("?", mark), parameters)
     except StoreUnusable:
         raise
     except Exception as error:  # noqa: BLE001 - two drivers, two error trees

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from worker.store.accounts import Accounts
-from worker.store.database import Database
+from worker.store.advisory_locks import AdvisoryLocks
+from worker.store.database import LOCK_WAIT, Database
+from worker.store.failing import FailingRefreshes
+from worker.store.files import create_private_folder, lock_folder
 from worker.store.grants import Grants
+from worker.store.ground import remarks
+from worker.store.holds import Holds
 from worker.store.incidents import Incidents
 from worker.store.key_check import verify_key
-from worker.store.locks import AdvisoryLocks, FileLocks
+from worker.store.locks import FileLocks
 from worker.store.migrate import upgrade
+from worker.store.notifications import Notifications
+from worker.store.presence import Presence
+from worker.store.reconciliation import reconcile
 from worker.store.runs import Runs
 from worker.store.schedule import Schedule
 from worker.store.secrets import ClientSecrets
 from worker.store.timeline import Timeline
+from worker.store.waits import Waits
+from worker.store.witness import WITNESS, Witness
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,22 +33,32 @@ if TYPE_CHECKING:
 
     from worker.crypto.sealing import Sealer
     from worker.store.locks import Locks
+    from worker.store.reconciliation import Reconciled
+
+log = logging.getLogger(__name__)
 
 
 class Store:
     """Everything that is remembered. Built by `open_store`."""
 
-    def __init__(self, database: Database, locks: Locks, sealer: Sealer) -> None:
+    def __init__(self, database: Database, locks: Locks, sealer: Sealer, witness: Witness) -> None:
         self.database = database
         self.locks = locks
         self._scrubber = sealer.scrubber
-        self.accounts = Accounts(database)
-        self.grants = Grants(database, sealer)
+        self.witness = witness
+        #: What opening it found out about a database that is older than the witness; None: it is what it was.
+        self.restored: Reconciled | None = None
+        self.accounts = Accounts(database, witness)
+        self.grants = Grants(database, sealer, witness)
         self.secrets = ClientSecrets(database, sealer)
         self.timeline = Timeline(database)
         self.incidents = Incidents(database)
+        self.holds = Holds(database)
+        self.failing = FailingRefreshes(database)
         self.schedule = Schedule(database)
         self.runs = Runs(database)
+        self.waits = Waits(database)
+        self.notifications = Notifications(database)
 
     def scrubbed(self, evidence: Mapping[str, object]) -> dict[str, object]:
         """Evidence from outside, without the secrets that are known to this process."""
@@ -48,22 +69,59 @@ class Store:
         self.database.close()
 
 
-def open_store(url: str, state_folder: Path, sealer: Sealer, now: float) -> Store:
+def open_store(
+    url: str,
+    state_folder: Path,
+    sealer: Sealer,
+    now: float,
+    witness: Path | None = None,
+    *,
+    lock_wait: float = LOCK_WAIT,
+) -> Store:
     """Open the database, bring its schema up to date, and check the key.
 
     Raises StoreUnusable (newer than this program, readable by others), TryAgainLater (the server does not answer, the
     disk is full), KeyUnusable (not its key), Busy
     (another process is migrating it).
     """
-    database = Database(url)
+    database, locks = open_database(url, state_folder, lock_wait=lock_wait)
     try:
-        locks: Locks = FileLocks(state_folder / "locks") if database.is_sqlite else AdvisoryLocks(database)
-        upgrade(database, locks)
         verify_key(database, sealer, now)
+        if witness is None:
+            create_private_folder(state_folder)
+        told = Witness(witness or state_folder / WITNESS)
+        restored = reconcile(database, told.file, sealer, now)
     except BaseException:
         database.close()
         raise
-    return Store(database, locks, sealer)
+    store = Store(database, locks, sealer, told)
+    store.restored = restored
+    return store
+
+
+def open_database(url: str, state_folder: Path, *, lock_wait: float = LOCK_WAIT) -> tuple[Database, Locks]:
+    """The database at its newest schema, without a look at the key: for what must work when the key does not.
+
+    Raises as `open_store` does, but for the key.
+    """
+    database = Database(url, lock_wait=lock_wait)
+    _warn_of_network(state_folder, *([database.path] if database.is_sqlite else []))
+    try:
+        if database.is_sqlite:
+            database.presence = Presence(database.path)
+        # Beside the file, not in the state folder: whoever opens the same database excludes each other.
+        locks: Locks = FileLocks(lock_folder(database.path)) if database.is_sqlite else AdvisoryLocks(database)
+        database.refuse_damaged()
+        upgrade(database, locks)
+    except BaseException:
+        database.close()
+        raise
+    return database, locks
+
+
+def _warn_of_network(*places: Path) -> None:
+    for remark in (remark for place in places for remark in remarks(place) if remark.kind == "network"):
+        log.warning(remark.message, extra={"hint": remark.hint})
 
 
 def account_lock(account_id: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, LargeBinary, UniqueConstraint
+from sqlalchemy import JSON, Boolean, Column, Float, ForeignKey, Index, Integer, LargeBinary, UniqueConstraint, false
 from sqlmodel import Field, SQLModel
 
 
@@ -80,8 +80,11 @@ class GrantRow(SQLModel, table=True):
     #: The generation with which the refresh token itself was last replaced; None: not known, since a time before this
     #: was written down.
     refresh_token_generation: int | None = None
+    #: A restored backup brought this refresh token back after it had been replaced: it is never sent again.
+    refresh_token_spent: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=false()))
     #: A refusal that is not acted on yet, because many accounts of the integration lost their grant at the same time.
     held: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True), nullable=True))
+    #: Since when. Without `held`: it was held and decided, so the next refusal is this account's own.
     held_since: float | None = None
     #: When somebody was last told that refreshes have been failing for long.
     alerted_at: float | None = None
@@ -96,6 +99,8 @@ class RefreshIntentRow(SQLModel, table=True):
     started_at: float
     #: How often the refresh token of this generation was sent without an answer.
     attempts: int = 0
+    #: When the latest attempt began; None: it is over, without an answer.
+    attempted_at: float | None = None
     holder: str
     note: str = ""
 
@@ -157,6 +162,20 @@ class KeyCheckRow(SQLModel, table=True):
     key_id: str = Field(primary_key=True)
     sealed_check: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     created_at: float
+    #: When a rotation found that it seals nothing any more: backups from before then still need it.
+    unused_since: float | None = None
+
+
+class LineageRow(SQLModel, table=True):
+    """Which of its own states this database is: one row, compared with the witness when the store is opened."""
+
+    __tablename__: ClassVar[str] = "lineage"
+    id: int = Field(default=1, primary_key=True)
+    #: Random, new with every change that the witness knows of; the witness's last mark is the same one, or this
+    #: database is not what it was.
+    mark: str = ""
+    #: Only in a backup, and in a restored one until it is compared: when it was made.
+    backed_up_at: float | None = None
 
 
 class ScheduleRow(SQLModel, table=True):
@@ -184,7 +203,10 @@ class ScheduleRow(SQLModel, table=True):
     last_success: float | None = None
     #: How many runs in a row took their process with them.
     crashes: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
-    #: The other side does not want to hear of this job before that moment (Retry-After), whatever the schedule says.
+    #: How many runs in a row failed, and since when; for people.
+    failures: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
+    failing_since: float | None = None
+    #: Not before that moment, whatever the schedule says: the other side asked for it (Retry-After), or it crashed.
     not_before: float | None = None
     #: Why this job does not run for this account (a missing scope), and which scopes.
     parked: str = ""
@@ -218,22 +240,36 @@ class RunRow(SQLModel, table=True):
 
 
 class NotificationRow(SQLModel, table=True):
-    """Something that people have to be told, for one route; written with what it tells of, gone some time after."""
+    """Something that people have to be told; written with what it tells of (an outbox), gone some time after."""
 
     __tablename__: ClassVar[str] = "notification"
-    __table_args__ = (Index("notification_due", "delivered_at", "next_at"),)
+    __table_args__ = (Index("notification_account", "integration", "account", "event"),)
 
     id: int | None = Field(default=None, primary_key=True)
-    created_at: float
+    #: Random: what a receiver knows a repeated one by.
+    uid: str = Field(unique=True)
+    created_at: float = Field(sa_column=Column(Float, index=True, nullable=False))
     #: As in `[[notify]] events`: needs_consent, incident, recovered …
     event: str
     integration: str
     account: str | None = None
+    #: The only route that it is for; None: all of them.
+    route: str | None = None
     #: What is told: words and facts, no secret.
     facts: dict[str, Any] = _json()
-    #: Routes that have taken it, by name.
-    delivered_to: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+
+
+class DeliveryRow(SQLModel, table=True):
+    """What became of a notification on one route; no row: not tried yet."""
+
+    __tablename__: ClassVar[str] = "delivery"
+    notification_id: int = Field(
+        sa_column=Column(Integer, ForeignKey("notification.id", ondelete="CASCADE"), primary_key=True, nullable=False)
+    )
+    route: str = Field(primary_key=True)
     delivered_at: float | None = None
+    #: It is too old to be tried any more.
+    given_up_at: float | None = None
     attempts: int = 0
-    next_at: float
+    next_at: float | None = None
     last_error: str = ""

@@ -9,6 +9,7 @@ class ManualClock:
     def __init__(self, now: float = 1_767_225_600.0, monotonic: float = 1000.0) -> None:
         self._now = now
         self._monotonic = monotonic
+        self._start = now - monotonic
 
     def now(self) -> float:
         """Wall time."""
@@ -17,6 +18,10 @@ class ManualClock:
     def monotonic(self) -> float:
         """Elapsed time."""
         return self._monotonic
+
+    def steady(self) -> float:
+        """What the wall clock would say if nobody had set it."""
+        return self._start + self._monotonic
 
     def advance(self, seconds: float) -> None:
         """Let time pass, on both clocks."""

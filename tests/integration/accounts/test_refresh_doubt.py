@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import requests
+from account_house import at_once
 from scripted_server import Answer
 
-from worker.errors import NeedsConsent, TryAgainLater
-from worker.events import AccountMoved
+from worker.errors import NeedsConsent, TryAgainLater, WorkerError
+from worker.events import AccountFailing, AccountMoved
 
 JSON = ("Content-Type", "application/json")
 DEAD = Answer(400, b'{"error": "invalid_grant"}', [JSON])
@@ -191,3 +193,123 @@ def test_next_use_of_an_account_in_doubt_sends_the_same_refresh_token_once(build
         with pytest.raises(TryAgainLater):
             house.refresh(house.account())
     assert [asked.form["refresh_token"] for asked in token.asked] == ["refresh-token-1"] * 2
+
+
+#: Everything that lets the provider rotate and loses its answer.
+LOSSES = ["reset_after", "timeout_after", "half_body", "502", "504", "unreadable"]
+
+
+@pytest.fixture
+def lose(impatient, sandbox, serve):
+    """Loses the answer to one refresh, after the provider has acted on it."""
+
+    def make(kind):
+        if kind in {"502", "504", "unreadable"}:
+            status = 200 if kind == "unreadable" else int(kind)
+            proxy = serve(Answer(status, b"<html>", [("Content-Type", "text/html")], before=lambda: forward(proxy)))
+            impatient.configure(token_url=f"{proxy.origin}/token")
+            fail(impatient)
+            impatient.configure(token_url=sandbox.token_url)
+        else:
+            sandbox.fault("token", kind)
+            fail(impatient)
+        return impatient
+
+    def forward(proxy):
+        asked = proxy.asked[-1]
+        headers = {name: asked.headers[name] for name in ("authorization", "content-type")}
+        assert requests.post(sandbox.token_url, data=asked.body, headers=headers, timeout=10).ok
+
+    return make
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+def test_lost_rotation_costs_one_guarded_attempt(lose, sandbox, kind):
+    """Two calls in all: the one whose answer was lost, and the one that found out. Nobody calls it revoked."""
+    house = lose(kind)
+    for _ in range(3):
+        with pytest.raises(NeedsConsent, match="lost in rotation"):
+            house.refresh(house.account())
+        house.clock.advance(3000)
+    assert (house.refresh_calls, house.account().cause) == (2, "lost in rotation")
+    assert "revoked" not in house.account().reason
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+def test_grace_period_makes_a_loss_unnoticed(lose, sandbox, kind):
+    """The answer is repeated: the account is active, nobody is told of anything but the doubt and its end."""
+    sandbox.set(grace=86400.0)
+    house = lose(kind)
+    assert house.refresh(house.account()).generation == 2
+    assert (house.account().state, house.refresh_calls) == ("active", 2)
+    assert sandbox.stats()["reuse_detected"] == 0
+    assert {str(event.after) for event in house.told(AccountMoved)} <= {"in_doubt", "active"}
+    kinds = [entry.kind for entry in house.store.timeline.of(house.account())]
+    assert kinds[-2:] in (["refresh_failed", "refreshed"], ["refreshed", "state"])
+
+
+@pytest.mark.parametrize("kind", ["reset_after", "502"])
+def test_guarded_attempt_is_one_however_many_ask(lose, kind):
+    """Eight threads in four processes: one call, and all are told the same."""
+    house = lose(kind)
+    account = house.account()
+    refreshers = [house.new_refresher() for _ in range(4)]
+    results = at_once([lambda place=place: refreshers[place % 4].refresh(account.id, 1) for place in range(8)])
+    assert {type(result) for result in results} == {NeedsConsent}
+    assert house.refresh_calls == 2
+
+
+@pytest.mark.parametrize("kind", ["reset_after", "502"])
+def test_doubt_outlives_a_restart_and_a_pause(lose, kind):
+    """What is unknown stays unknown while the operator has set the account aside."""
+    house = lose(kind)
+    house.store.accounts.pause(house.account(), house.clock.now(), "")
+    with pytest.raises(WorkerError, match="paused"):
+        house.refresh(house.account())
+    house.refresher = house.new_refresher()
+    house.store.accounts.resume(house.account(), house.clock.now())
+    with pytest.raises(NeedsConsent, match="lost in rotation"):
+        house.refresh(house.account())
+    assert house.refresh_calls == 2
+
+
+def test_doubt_of_an_account_paused_meanwhile_is_settled_after_the_pause(impatient, sandbox, serve):
+    """The pause came while the request was on its way: no move is told, and the doubt is not forgotten."""
+    account = impatient.account()
+    slow = serve(
+        Answer(
+            before=lambda: impatient.store.accounts.pause(account, impatient.clock.now(), ""),
+            raw=lambda handler: handler.connection.close(),
+        )
+    )
+    impatient.configure(token_url=f"{slow.origin}/token")
+    fail(impatient)
+    assert (impatient.account().state, impatient.told(AccountMoved)) == ("paused", [])
+    impatient.configure(token_url=sandbox.token_url)
+    sandbox.revoke("acme")
+    impatient.store.accounts.resume(impatient.account(), impatient.clock.now())
+    with pytest.raises(NeedsConsent, match="lost in rotation"):
+        impatient.refresh(impatient.account())
+
+
+def test_provider_that_never_answers_is_asked_ever_more_rarely(build, serve):
+    """Each attempt may be the one; so they go on, but a quarter of an hour apart, and somebody is told after six."""
+    token = serve(LOST)
+    house = build(token)
+    house.admit()
+    for _ in range(24 * 60):
+        with pytest.raises(TryAgainLater):
+            house.refresh(house.account())
+        house.refresher.tend()
+        house.clock.advance(60)
+    assert 80 <= len(token.asked) <= 110
+    assert {asked.form["refresh_token"] for asked in token.asked} == {"refresh-token-1"}
+    assert (house.account().state, len(house.told(AccountFailing))) == ("in_doubt", 1)
+
+
+def test_slow_answer_is_no_lost_answer(impatient, sandbox):
+    """One that takes its time, and comes whole within the read timeout."""
+    impatient.configure(read_timeout=20.0)
+    sandbox.fault("token", "slow", delay=0.5)
+    assert impatient.refresh(impatient.account()).generation == 2
+    assert impatient.told(AccountMoved) == []

@@ -7,6 +7,14 @@ from account_house import SCOPES, at_once
 
 from worker.errors import NeedsConsent, WorkerError
 
+YEAR = 365 * 86400.0
+
+
+def set_our_clock(clock, sandbox, seconds):
+    """Set the wall clock of this machine alone: the provider, which lives by the same one here, stays where it is."""
+    clock.set_wall(clock.now() + seconds)
+    sandbox.advance(-seconds)
+
 
 def test_session_sends_the_cached_token_without_a_call(house, sandbox):
     """Ten requests with a good token: the authorization server hears nothing."""
@@ -95,14 +103,45 @@ def test_session_that_begins_after_the_clock_was_set_back_gives_a_token_no_more_
     assert house.refresh_calls == 1
 
 
-def test_session_refreshes_once_when_the_wall_clock_jumps_forward(house, sandbox, clock):
-    """A jump of a year costs one call, and the new token counts from the new time."""
+def test_session_sends_its_token_on_when_the_wall_clock_jumps_forward(house, sandbox, clock):
+    """A wrong clock is no reason to refresh: the API takes the token, and nobody else is asked."""
     session = house.session(house.enrol())
     session.get("events/")
-    clock.set_wall(clock.now() + 30 * 86000)
-    for _ in range(3):
-        session.get("events/")
+    set_our_clock(clock, sandbox, YEAR)
+    assert [session.get("events/").status_code for _ in range(3)] == [200] * 3
+    assert house.refresh_calls == 0
+
+
+def test_sessions_of_all_accounts_send_their_tokens_on_when_the_wall_clock_jumps_forward(house, sandbox, clock):
+    """No mass refresh: ten accounts, whose runs begin after the jump, cost no call."""
+    accounts = [house.enrol(f"acme-{number}") for number in range(10)]
+    set_our_clock(clock, sandbox, YEAR)
+    assert [house.session(account).get("events/").status_code for account in accounts] == [200] * 10
+    assert house.refresh_calls == 0
+
+
+def test_session_lets_the_api_decide_about_a_token_that_a_jump_has_hidden(house, sandbox, clock):
+    """The machine stood still and the token did lapse: one rejected request, one refresh."""
+    session = house.session(house.enrol())
+    clock.set_wall(clock.now() + 7200)
+    assert session.get("events/").status_code == 200
+    assert (house.refresh_calls, sum(sandbox.stats()["rejections"].values())) == (1, 1)
+
+
+def test_session_counts_a_token_fetched_under_a_wrong_clock_from_the_right_moment(house, sandbox, clock):
+    """Refreshed while the clock was a year ahead, and set right again: it is good for its hour and no longer."""
+    account = house.enrol()
+    session = house.session(account)
+    set_our_clock(clock, sandbox, YEAR)
+    sandbox.expire()
+    session.get("events/")
+    set_our_clock(clock, sandbox, -YEAR)
+    clock.advance(1800)
+    assert session.get("events/").status_code == 200
     assert house.refresh_calls == 1
+    clock.advance(1800)
+    session.get("events/")
+    assert house.refresh_calls == 2
 
 
 def test_session_uses_a_token_without_lifetime_until_it_is_rejected(house, sandbox, clock):

@@ -119,3 +119,92 @@ def test_reload_of_something_faulty_changes_nothing(place, until, spoil):
     before = len(place.runs())
     until(lambda: len(place.runs()) > before)
     assert daemon.process.poll() is None
+
+
+def test_reload_takes_up_a_higher_concurrency(place, until):
+    """Two runs at once where there was one."""
+    place.options["concurrency"] = 1
+    place.job("waiting")
+    place.enroll("acme")
+    place.enroll("globex")
+    daemon = place.ready()
+    until(lambda: place.states("waiting") == ["running"])
+    place.options["concurrency"] = 2
+    place.write()
+    daemon.send(signal.SIGHUP)
+    until(lambda: place.states("waiting") == ["running"] * 2)
+
+
+def test_reload_takes_up_the_log_settings(place, until):
+    """Text where there was JSON, without a restart."""
+    place.job("quick", every="1s")
+    place.enroll()
+    daemon = place.ready()
+    place.options["log_format"] = "text"
+    place.write()
+    daemon.send(signal.SIGHUP)
+    until(lambda: any("run succeeded" in line and not line.startswith("{") for line in daemon.text.splitlines()))
+
+
+def test_reload_takes_up_the_drain_timeout(place):
+    """A minute became nothing: the run that hangs is left behind at once."""
+    place.job("waiting")
+    place.enroll()
+    daemon = place.ready()
+    place.entered("waiting")
+    place.options["drain_timeout"] = "1s"
+    place.write()
+    daemon.send(signal.SIGHUP)
+    daemon.says(RELOADED)
+    assert daemon.stop() == 0
+    assert daemon.says("draining")["deadline"] == 1.0
+
+
+def test_reload_a_hundred_times_in_a_row_loses_no_run(place, until):
+    """Signals that come faster than they can be followed are one."""
+    place.job("quick", every="1s")
+    place.job("waiting")
+    place.enroll()
+    daemon = place.ready()
+    place.entered("waiting")
+    for _ in range(100):
+        daemon.send(signal.SIGHUP)
+    before = len(place.runs("quick"))
+    until(lambda: len(place.runs("quick")) > before + 2)
+    place.go()
+    until(lambda: place.states("waiting") == ["succeeded"])
+    assert set(place.states()) <= {"succeeded", "running"}
+    assert daemon.stop() == 0
+
+
+def test_reload_during_a_drain_does_not_disturb_it(place):
+    """It ends as it was going to."""
+    place.job("waiting")
+    place.enroll()
+    daemon = place.ready()
+    place.entered("waiting")
+    daemon.send(signal.SIGTERM)
+    daemon.says("draining")
+    daemon.send(signal.SIGHUP)
+    place.go()
+    assert (daemon.end(), place.states("waiting")) == (0, ["succeeded"])
+
+
+def test_reload_without_the_integration_lets_a_refresh_under_way_end(place, sandbox, until):
+    """Its answer holds the only copy of the new tokens: it is stored, whatever the configuration says by then."""
+    place.job("events")
+    account = place.enroll()
+    daemon = place.ready()
+    until(lambda: place.states("events") == ["succeeded"])
+    sandbox.set(token_delay=2.0)
+    sandbox.expire()
+    place.command("jobs", "list")
+    generation = place.wiring.store.grants.read(account.id).generation
+    place.job("events", every="1s")
+    daemon.send(signal.SIGHUP)
+    until(lambda: place.wiring.store.grants.open_intents() == [account.id])
+    (place.folder / "config.toml").write_text('[worker]\nlog_format = "json"\n[keyring]\nfile = "worker.key"\n')
+    daemon.send(signal.SIGHUP)
+    until(lambda: place.wiring.store.grants.read(account.id).generation == generation + 1)
+    sandbox.set(token_delay=0.0)
+    assert daemon.process.poll() is None

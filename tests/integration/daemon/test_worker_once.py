@@ -108,3 +108,14 @@ def test_once_names_a_job_that_does_not_exist(place):
     """A configuration fault, not an empty success."""
     place.job("quick")
     assert place.command("once", "--job", "nowhere").returncode == 78
+
+
+def test_once_answers_0_although_another_jobs_account_needs_consent(place):
+    """Only what this call has left out counts."""
+    place.job("quick", accounts=["globex"])
+    account = place.enroll("acme")
+    grant = place.wiring.store.grants.read(account.id)
+    place.wiring.store.grants.flag(grant, Finding("revoked", "refused"), place.wiring.clock.now())
+    paused = place.enroll("globex")
+    place.wiring.store.accounts.pause(paused, place.wiring.clock.now(), "")
+    assert once(place)[:2] == (0, {"skipped": 1})

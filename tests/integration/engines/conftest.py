@@ -181,6 +181,14 @@ def online(tmp_path: Path, sandbox: Sandbox) -> Iterator[House]:
     made.close()
 
 
+@pytest.fixture
+def staged(tmp_path: Path, clock: ManualClock, sandbox: Sandbox) -> Iterator[House]:
+    """A house whose integration is the sandbox, and whose time stands still until it is moved."""
+    made = House(tmp_path, clock, sandbox)
+    yield made
+    made.close()
+
+
 @pytest.fixture(name="until")
 def waiting() -> Callable[..., Any]:
     """Waits for a condition."""

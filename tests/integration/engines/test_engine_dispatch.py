@@ -10,6 +10,7 @@ import threading
 from worker.errors import FenceLost
 from worker.jobs.sinks import Stream
 from worker.states import RunState
+from worker.store.files import lock_folder
 from worker.store.runs import RunFilter
 from worker.store.store import run_lock
 
@@ -145,7 +146,8 @@ def test_run_in_another_process_keeps_ours_away(house, tmp_path):
         "with FileLocks(pathlib.Path(sys.argv[1])).hold(sys.argv[2]):\n"
         "    print('held', flush=True); sys.stdin.read()"
     )
-    line = [sys.executable, "-c", script, str(house.wiring.state_folder / "locks"), run_lock("invoices", account.id)]
+    folder = lock_folder(house.wiring.config.store.sqlite_path)
+    line = [sys.executable, "-c", script, str(folder), run_lock("invoices", account.id)]
     with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b"held\n"
         engine = house.engine()

@@ -164,8 +164,8 @@ def test_run_by_hand_of_an_unscheduled_job_does_not_wait_for_a_retry_that_never_
     assignment = house.add_job(job, every=None)
     account = house.enroll()
     due = house.store.schedule.open_entry("invoices", account)
-    state = house.wiring.runner.run(assignment, due, lambda _now: None, trigger="manual")
-    assert (state, house.states()) == (RunState.FAILED, ["failed"])
+    ended = house.wiring.runner.run(assignment, due, lambda _now: None, trigger="manual")
+    assert (ended.state, house.states()) == (RunState.FAILED, ["failed"])
 
 
 def test_retry_of_a_job_that_left_the_configuration_is_given_up(house):
@@ -187,8 +187,8 @@ def test_run_by_hand_takes_the_place_of_one_whose_process_is_gone(house, idle_jo
     due = house.store.schedule.open_entry("invoices", account)
     house.store.schedule.claim(due, house.clock.now(), None, "a process that was killed", "manual")
     house.clock.advance(1)
-    state = house.wiring.runner.run(assignment, house.row(account), lambda _now: None, trigger="manual")
-    assert (state, house.states()) == (RunState.SUCCEEDED, ["interrupted", "succeeded"])
+    ended = house.wiring.runner.run(assignment, house.row(account), lambda _now: None, trigger="manual")
+    assert (ended.state, house.states()) == (RunState.SUCCEEDED, ["interrupted", "succeeded"])
 
 
 def test_keyboard_interrupt_is_recorded_as_an_interruption(house):
@@ -200,8 +200,8 @@ def test_keyboard_interrupt_is_recorded_as_an_interruption(house):
     assignment = house.add_job(job)
     account = house.enroll()
     due = house.store.schedule.open_entry("invoices", account)
-    state = house.wiring.runner.run(assignment, due, lambda now: now + 60, trigger="manual")
-    assert (state, house.states()) == (RunState.INTERRUPTED, ["interrupted"])
+    ended = house.wiring.runner.run(assignment, due, lambda now: now + 60, trigger="manual")
+    assert (ended.state, house.states()) == (RunState.INTERRUPTED, ["interrupted"])
 
 
 # ---- against the sandbox

@@ -10,16 +10,18 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
+from sqlalchemy import Engine, event, text
 
 from worker.crypto.keyring import parse_keyring
 from worker.crypto.sealing import Sealer
 from worker.errors import WorkerError
 from worker.redact import Secret
+from worker.store.restore import Place, restore
 from worker.store.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -34,6 +36,9 @@ def main() -> None:
     sealer = Sealer(parse_keyring(json.loads(sys.stdin.readline()), "stdin"))
     if command == "open":
         _open(url, Path(folder), sealer)
+        return
+    if command == "restore":
+        _restore(Place(url, Path(folder), Path(folder) / "witness", sealer), Path(words[0]), int(words[1]))
         return
     store = open_store(url, Path(folder), sealer, _NOW)
     _COMMANDS[command](store, *words)
@@ -60,6 +65,33 @@ def _open(url: str, folder: Path, sealer: Sealer) -> None:
         return
     store.close()
     _say("opened")
+
+
+def _restore(place: Place, file: Path, last: int) -> None:
+    """Restore a backup, and be killed at the step of that number; 0: say how many steps there are.
+
+    A step is a statement that is about to go to a database, or a file that is about to be opened, renamed or removed.
+    """
+    steps = 0
+    own = threading.get_ident()
+
+    def step() -> None:
+        nonlocal steps
+        steps += threading.get_ident() == own
+        if steps == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def hear(name: str, arguments: tuple[object, ...]) -> None:
+        if name in {"os.rename", "os.remove", "os.link", "sqlite3.connect"} or (
+            name == "open" and str(arguments[0]).startswith(str(place.state_folder))
+        ):
+            step()
+
+    sys.addaudithook(hear)
+    event.listen(Engine, "before_cursor_execute", lambda *_: step())
+    event.listen(Engine, "commit", lambda *_: step())
+    restore(place, file, _NOW + 60)
+    _say(steps)
 
 
 def _hold(store: Store, name: str) -> None:

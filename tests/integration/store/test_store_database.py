@@ -22,7 +22,8 @@ from store_helpers import NOW, enrol, entry, race, schedule
 from worker.crypto.keyring import render_keyring
 from worker.errors import Busy, StoreUnusable, TryAgainLater
 from worker.redact import Secret
-from worker.store.database import Database, create_private_folder
+from worker.store.database import Database
+from worker.store.files import create_private_folder
 from worker.store.store import open_store
 
 if TYPE_CHECKING:
@@ -345,8 +346,8 @@ def test_read_only_file_says_so(read_only: tuple[Path, str]) -> None:
         [sys.executable, "-c", code, str(folder)], check=False, capture_output=True, text=True, env=_environment()
     )
     assert done.stdout == (
-        f"StoreUnusable {folder}/worker.db: attempt to write a readonly database"
-        " | make the file and its folder writable for the user the worker runs as\n"
+        f"StoreUnusable {folder}/worker.db: attempt to write a readonly database, for in {folder} no journal"
+        " can be made: Permission denied | make the file and its folder writable for the user the worker runs as\n"
     ), done.stderr
 
 

@@ -252,7 +252,8 @@ def test_advisory_lock_whose_session_the_server_ended_ends_quietly(postgresql_st
                     " AND application_name LIKE 'headless-worker: %'"
                 )
             )
-        assert not _taken(postgresql_store, "account-1")
+        assert _taken(postgresql_store, "account-1"), "threads of one process are kept apart without the server"
+    assert not _taken(postgresql_store, "account-1")
 
 
 def test_advisory_lock_on_a_server_that_is_gone_says_so(postgresql_store: Store, new_postgresql) -> None:

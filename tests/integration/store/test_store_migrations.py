@@ -18,8 +18,9 @@ from store_helpers import NOW, enrol
 import worker.store.tables  # noqa: F401 - fills the metadata
 from worker.errors import Busy, StoreUnusable
 from worker.store import migrate
+from worker.store.advisory_locks import AdvisoryLocks
 from worker.store.database import Database
-from worker.store.locks import AdvisoryLocks, FileLocks
+from worker.store.locks import FileLocks
 from worker.store.store import open_store
 
 if TYPE_CHECKING:

@@ -89,9 +89,9 @@ def test_end_of_a_removed_account_is_refused(store: Store, grant: Grant, claim: 
         store.runs.finish(claim, _DONE, NOW)
 
 
-def test_end_of_a_dropped_job_is_recorded(store: Store, claim: Claim) -> None:
-    """The row is gone, the run is not."""
-    store.schedule.drop("sync")
+def test_end_of_a_job_that_left_the_schedule_is_recorded(store: Store, claim: Claim) -> None:
+    """The job is gone, the run is not."""
+    store.schedule.retire([])
     store.runs.finish(claim, _DONE, NOW)
     assert store.runs.get(claim.run_id).state == RunState.SUCCEEDED
 
@@ -239,7 +239,7 @@ def test_interruption_happens_once(store: Store, grant: Grant, claim: Claim) -> 
     """Eight processes find the same dead run."""
     due = entry(store, grant)
     outcomes = race(8, lambda _: store.runs.interrupt(due, "gone", NOW))
-    assert sorted(outcomes, key=str) == [False] * 7 + [True]
+    assert sorted(outcomes, key=str) == [None] * 7 + [RunState.INTERRUPTED]
 
 
 def test_interruption_of_a_run_that_goes_on_elsewhere_is_refused(store: Store, grant: Grant, claim: Claim) -> None:

@@ -81,14 +81,6 @@ def test_retire_takes_every_other_job_off_the_schedule(store: Store, grant: Gran
     assert _jobs_due(store, NOW) == ["b"]
 
 
-def test_drop_forgets_a_jobs_rows(store: Store, grant: Grant) -> None:
-    """Altogether; runs stay."""
-    _claim(store, schedule(store, grant))
-    store.schedule.drop("sync")
-    assert store.schedule.entry("sync", grant.account.id) is None
-    assert len(store.runs.list(RunFilter())) == 1
-
-
 def test_entry_of_nothing_is_none(store: Store, grant: Grant) -> None:
     """No error."""
     assert store.schedule.entry("sync", grant.account.id) is None

@@ -60,8 +60,10 @@ def test_snapshot_of_an_empty_store_is_empty(store: Store) -> None:
         "accounts": {},
         "troubled": [],
         "failing": [],
+        "failing_jobs": [],
         "incidents": [],
         "jobs": [],
+        "routes": [],
         "last_runs": [],
     }
 
@@ -97,12 +99,14 @@ def _urgency(account: Account) -> tuple[bool, bool, float]:
 
 
 def test_snapshot_lists_failing_grants_as_the_repository_does(busy_store: Store) -> None:
-    """How often, since when, until when."""
+    """How often, since when, until when, what came last."""
     found = []
     for name in ("failing", "doubtful"):
         grant = busy_store.grants.read(busy_store.accounts.get("arlo", name).id)
-        facts = (grant.failures, grant.failing_since, grant.not_before)
-        found.append(dict(zip(("failures", "failing_since", "not_before"), facts, strict=True)))
+        last = busy_store.timeline.of(grant.account)[-1].message
+        facts = (grant.failures, grant.failing_since, grant.not_before, grant.alerted_at, last)
+        names = ("failures", "failing_since", "not_before", "alerted_at", "last_answer")
+        found.append(dict(zip(names, facts, strict=True)))
         found[-1] |= {"integration": "arlo", "account": name}
     assert _take(busy_store)["failing"] == found
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.config.secret_commands import run_secret_command
+from worker.config.commands import run_command
 from worker.config.secrets import SecretSource
 from worker.errors import Misconfigured, TryAgainLater
 
@@ -100,7 +100,7 @@ def test_command_that_hangs_is_killed_with_its_children(tmp_path):
     """The whole process group ends, so nothing is left behind waiting for a password."""
     script = "sleep 600 & echo $! > child; wait"
     with pytest.raises(TryAgainLater, match="did not end within"):
-        run_secret_command(("sh", "-c", script), PLACE, dict(os.environ), tmp_path, timeout=0.5)
+        run_command(("sh", "-c", script), PLACE, dict(os.environ), tmp_path, timeout=0.5)
     child = int((tmp_path / "child").read_text())
     while _runs(child):  # the signal is on its way; the test's own timeout ends a wait in vain
         time.sleep(0.01)
@@ -110,7 +110,7 @@ def test_command_that_closes_its_output_and_hangs_is_killed(tmp_path):
     """The end of its output is not its end."""
     argv = (sys.executable, "-c", "import os, time; os.close(1); os.close(2); time.sleep(600)")
     with pytest.raises(TryAgainLater):
-        run_secret_command(argv, PLACE, dict(os.environ), tmp_path, timeout=0.5)
+        run_command(argv, PLACE, dict(os.environ), tmp_path, timeout=0.5)
 
 
 def test_command_in_a_folder_that_is_gone_is_refused(tmp_path):

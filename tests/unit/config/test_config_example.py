@@ -26,7 +26,7 @@ def test_example_loads_when_uncommented(folder):
     config = folder.load(uncomment(render_example()))
     assert set(config.integrations) == {"arlo", "example"}
     assert set(config.sinks) == {"local", "files"}
-    assert {place for place, _ in config.warnings} == {"web", "notify[1]"}
+    assert {place for place, _ in config.warnings} == {"web"}
 
 
 def test_example_names_every_option():

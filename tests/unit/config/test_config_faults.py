@@ -94,6 +94,9 @@ FAULTS = [
     ("[[notify]]\nurl = 'a://b'\ncommand = 'c'", "notify[1].command", "write a second [[notify]] for it"),
     ("[[notify]]\nurl = 'a://b'\nevents = ['x']", "notify[1].events[1]", "is not known"),
     ("[[notify]]\nwebhook = 'http://h.example.org/'", "notify[1].webhook", "plain http"),
+    ("[[notify]]\nurl = 'a://b'\nintegrations = ['x']", "notify[1].integrations", '"x" does not exist'),
+    ("[[notify]]\nurl = 'a://b'\nremind = '60d'", "notify[1].remind", "out of bounds"),
+    ("[[notify]]\nurl = 'a://b'\nname = 'n'\n[[notify]]\ncommand = 'c'\nname = 'n'", "notify[2].name", "too"),
 ]
 
 
@@ -226,7 +229,7 @@ def test_deep_tables_are_refused_not_a_crash(folder, integration, job):
 
 WARNINGS = [
     ('[web]\nlisten = "127.0.0.1:1"', "web", "no status page yet"),
-    ("[[notify]]\nurl = 'a://b'", "notify[1]", "no notifications yet"),
+    ("[[notify]]\nurl = 'a://b'\nsecret_env = 'S'", "notify[1].secret", "nothing is signed on the way of url"),
     ('[store]\nurl = "postgresql://u:hunter2@h/d"', "store.url", "use url_file, url_env or url_command"),
     ("", "integrations", "none yet"),
 ]

@@ -244,3 +244,11 @@ def test_load_refuses_a_file_of_unlikely_size(folder):
         file.truncate(17 * 1024 * 1024)
     with pytest.raises(Misconfigured, match="larger than 16 MiB"):
         load(folder.file, {})
+
+
+def test_load_names_routes_by_where_they_lead(folder):
+    """A name of its own wins, and no two are the same; nothing of a URL but its kind is shown."""
+    routes = ("command = '/bin/page x'", "command = '/usr/bin/page'", "webhook = 'https://h.example.org/a'",
+              "url = 'slack://token/in/place'", "url_env = 'U'", "command = 'p'\nname = 'page'")  # fmt: skip
+    config = folder.load("".join(f"[[notify]]\n{route}\n" for route in routes))
+    assert [route.name for route in config.notify] == ["page 2", "page 3", "h.example.org", "slack", "url", "page"]

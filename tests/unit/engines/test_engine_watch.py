@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from worker.engines.watch import Watch
 from worker.testing import ManualClock
 
@@ -45,11 +47,45 @@ def test_watch_tells_of_a_jump_back_once(clock: ManualClock):
 
 
 def test_watch_takes_a_jump_forward_for_time_that_passed(clock: ManualClock):
-    """Nothing is computed anew; what is due is due."""
+    """It is told, by its length; what is due is due."""
     watch = Watch(clock)
     watch.look()
     clock.set_wall(clock.now() + HOUR)
-    assert not watch.look()[1]
+    assert watch.look() == (clock.now(), HOUR)
+
+
+def test_watch_takes_what_a_jump_forward_has_passed_for_missed(clock: ManualClock):
+    """Whether the clock was wrong or a machine stood still, nobody was there."""
+    watch = Watch(clock)
+    watch.begin()
+    due = clock.now() + 600
+    watch.look()
+    clock.set_wall(clock.now() + HOUR)
+    watch.look()
+    assert watch.missed(due)
+
+
+def test_watch_lets_a_machine_that_was_held_for_a_moment_catch_up(clock: ManualClock):
+    """Half a minute ahead is no news."""
+    watch = Watch(clock)
+    watch.look()
+    clock.set_wall(clock.now() + 30)
+    assert watch.look().jump == 0.0
+
+
+def test_watch_notices_a_suspend_as_time_and_not_as_a_jump(clock: ManualClock):
+    """Both clocks have gone on for eight hours."""
+    watch = Watch(clock)
+    watch.look()
+    clock.advance(8 * HOUR)
+    assert watch.look().jump == 0.0
+
+
+@pytest.mark.parametrize(("written", "back"), [(None, 0.0), (-HOUR, 0.0), (30.0, 0.0), (HOUR, -HOUR)])
+def test_watch_tells_a_clock_set_back_while_nothing_ran_by_what_was_written(clock: ManualClock, written, back):
+    """The newest record lies in the future: the clock was set back since."""
+    moment = None if written is None else clock.now() + written
+    assert Watch(clock).set_back_since(moment) == back
 
 
 def test_watch_calls_a_firing_before_the_start_missed(clock: ManualClock):

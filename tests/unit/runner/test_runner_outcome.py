@@ -158,7 +158,7 @@ def test_end_that_needs_no_human_is_not_missed(error):
 
 def test_end_after_the_last_retry_still_honours_retry_after(answer):
     """The next firing is the API's to delay."""
-    assert end(requests.HTTPError(response=answer(429, Retry_After="3600"))).next_due == NOW + 3600
+    assert end(requests.HTTPError(response=answer(429, Retry_After="3600"))).not_before == NOW + 3600
 
 
 def test_end_that_lost_its_place_in_the_sink_brings_the_newer_fence():

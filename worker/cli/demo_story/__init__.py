@@ -6,4 +6,5 @@ Everything in it is real: the provider is a process of its own, the daemon is `w
 
 Where to start: `story.py` (the order of the steps, and what becomes of a step that fails), `opening.py`, `tokens.py`,
 `outage.py` and `closing.py` (the steps), `stage.py` (what they work with), `narrator.py` and `live.py` (what is seen).
+`scene.py`, `processes.py`, `commands.py` and `folder.py` serve the drills as well.
 """

@@ -45,11 +45,16 @@ def add_jobs(folder: Path) -> None:
         file.write(job_source())
 
 
-def add_settings(folder: Path, addresses: Mapping[str, str]) -> None:
-    """Describe the provider and the jobs in config.toml. The client secret does not stand there."""
+def add_settings(
+    folder: Path, addresses: Mapping[str, str], every: Mapping[str, str] = EVERY, more: Mapping[str, str] | None = None
+) -> None:
+    """Describe the provider and the jobs in config.toml. The client secret does not stand there.
+
+    `every` names the jobs and their schedules; `more` are lines for `integrations` and `jobs`.
+    """
     lines = [
         "",
-        "# 4. The demo's provider, on this machine, and its jobs.",
+        "# 4. The provider, on this machine, and its jobs.",
         f"[integrations.{INTEGRATION}]",
         'preset = "arlo"',
         'platform = "demo"',
@@ -60,14 +65,17 @@ def add_settings(folder: Path, addresses: Mapping[str, str]) -> None:
         f'{name} = "{addresses[name]}"'
         for name in ("authorize_url", "token_url", "revoke_url", "identity_url", "api_base")
     ]
-    for job, every in EVERY.items():
+    more = more or {}
+    lines.append(more.get("integrations", ""))
+    for job, pause in every.items():
         lines += [
             "",
             f"[jobs.{job}]",
             f'uses = "arlo.{job}"',
             f'integration = "{INTEGRATION}"',
-            f'every = "{every}"',
+            f'every = "{pause}"',
             'sink = "local"',
+            more.get("jobs", ""),
         ]
     with (folder / "config.toml").open("a", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n")

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import secrets
 import time
 from typing import TYPE_CHECKING
 
-from worker.cli.demo_story.failure import StepFailed
 from worker.cli.demo_story.folder import EVERY, INTEGRATION, KEYS, PEOPLE, add_jobs, add_settings
-from worker.cli.demo_story.processes import ending, read_line, spawn
-from worker.sandbox import SandboxControl, give_consent
+from worker.cli.demo_story.processes import spawn
 
 if TYPE_CHECKING:
     from worker.cli.demo_story.stage import Stage
@@ -20,28 +16,16 @@ ACCESS_TTL = 3
 CLAIMED_TTL = 3600
 #: Rows in each collection at the beginning.
 ROWS = 300
-#: Seconds until a process must have said that it is there.
-_START = 30.0
 
 
 def start_provider(stage: Stage) -> None:
     """The other side, in a process of its own."""
-    arguments = ["--with-parent", "--rows", str(ROWS), "--access-ttl", str(ACCESS_TTL)]
-    arguments += ["--client-secret", secrets.token_urlsafe(24), "--set", f"claimed_ttl={CLAIMED_TTL}"]
-    child = spawn("the provider", "worker.sandbox", arguments, stage.folder, stage.provider_log)
-    stage.provider = child
-    word, _, document = read_line(child.process, _START, lambda: None).partition(" ")
-    if word != "READY":
-        code = child.process.poll()
-        complaint = stage.provider_log.read_text(encoding="utf-8", errors="replace").strip()
-        how = "does not listen" if code is None else ending(code)
-        raise StepFailed(f"the provider {how}" + (f": {complaint}" if complaint else ""))
-    stage.addresses = json.loads(document)
-    stage.connect(SandboxControl(stage.addresses["base_url"], stage.addresses["control_token"]))
+    stage.launch_provider(["--rows", str(ROWS), "--access-ttl", str(ACCESS_TTL), "--set", f"claimed_ttl={CLAIMED_TTL}"])
+    assert stage.provider is not None
     rows = stage.stats()["rows"]
     stage.check(
         all(rows[name] == ROWS for name in KEYS),
-        f"OAuth server and XML API, as Arlo's behave, at {stage.addresses['base_url']} (process {child.pid})",
+        f"OAuth server and XML API, as Arlo's behave, at {stage.addresses['base_url']} (process {stage.provider.pid})",
         rows,
     )
     stage.narrator.note(
@@ -69,11 +53,7 @@ def enrol_everybody(stage: Stage) -> None:
         "Each opens the link that the command prints, and allows; the operator pastes where that leads."
     )
     for person in PEOPLE:
-        words = ("enroll", INTEGRATION, person, "--paste")
-        stage.narrator.command(f"worker {' '.join(words)}")
-        enrolling = stage.commands.begin(*words)
-        answer = give_consent(stage.commands.line(enrolling), person)
-        stage.commands.end(enrolling, answer + "\n")
+        stage.consent(INTEGRATION, person)
     found = {one["account"]: one for one in stage.commands.read("accounts", "list")}
     for person in PEOPLE:
         account = found[person]

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-import signal
-import sqlite3
-import tempfile
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from http.client import HTTPException
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from worker.cli.demo_story import closing, opening, outage, tokens
 from worker.cli.demo_story.folder import job_source
-from worker.cli.demo_story.stage import Stage, StepRecord
-from worker.errors import Misconfigured, WorkerError
-from worker.sandbox import BadControl, ConsentFailed
+from worker.cli.demo_story.scene import TROUBLE, StepRecord, end, ended_by_signals, make_folder, sweep
+from worker.cli.demo_story.stage import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import FrameType
+    from collections.abc import Callable
+    from pathlib import Path
 
     from worker.cli.demo_story.narrator import Narrator
 
@@ -41,12 +34,6 @@ STEPS: tuple[tuple[str, str, Callable[[Stage], None]], ...] = (
 )
 #: The last step, which also brings the table.
 _LAST = ("figures", "The figures add up")
-#: What a step may meet besides StepFailed.
-_TROUBLE = (WorkerError, BadControl, ConsentFailed, OSError, HTTPException, sqlite3.Error, LookupError, ValueError)
-#: Signals that end the story, besides Ctrl-C.
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
-#: Seconds that a process may take to be seen dead.
-_DYING = 1.0
 #: Lines of the daemon's log that are shown with a failure.
 _TAIL = 3
 
@@ -76,14 +63,14 @@ def tell(narrator: Narrator, *, keep: bool) -> Tale:
     Raises Misconfigured when there is no place for the folder or no job to play with.
     """
     job_source()
-    folder = _make_folder()
+    folder = make_folder("demo")
     tale = Tale(folder, keep)
     stage = Stage(folder, narrator)
     tale.steps = stage.steps
     with ExitStack() as cleaning:
         cleaning.callback(_sweep, tale)
-        cleaning.enter_context(_signals())
-        cleaning.callback(_end, stage)
+        cleaning.enter_context(ended_by_signals())
+        cleaning.callback(end, stage)
         cleaning.callback(narrator.close)
         narrator.opening(
             "worker demo: three accounts, two jobs, one provider that misbehaves.",
@@ -107,8 +94,8 @@ def _play(stage: Stage, tale: Tale) -> bool:
         stage.narrator.step(title)
         try:
             play(stage)
-        except _TROUBLE as error:
-            tale.failed_step, tale.error, tale.kept = name, _cause(stage, error), True
+        except TROUBLE as error:
+            tale.failed_step, tale.error, tale.kept = name, stage.cause(error), True
             stage.narrator.failure(f'step "{name}" failed: {tale.error}', stage.progress.tail(_TAIL))
             return False
         finally:
@@ -117,53 +104,6 @@ def _play(stage: Stage, tale: Tale) -> bool:
     return True
 
 
-def _cause(stage: Stage, error: BaseException) -> str:
-    """What went wrong; a process that is gone explains any error that follows from it."""
-    # A connection breaks a moment before the system calls its process dead.
-    patience = _DYING if isinstance(error, OSError | HTTPException) else 0.0
-    for child in (stage.provider, stage.daemon):
-        try:
-            if child is not None:
-                child.check(patience)
-        except WorkerError as gone:
-            return gone.message
-    return error.message if isinstance(error, WorkerError) else f"{type(error).__name__}: {error}"
-
-
-def _make_folder() -> Path:
-    try:
-        return Path(tempfile.mkdtemp(prefix="worker-demo-")).resolve()
-    except OSError as error:
-        raise Misconfigured(
-            f"no temporary folder can be made: {error}", hint="TMPDIR=a folder you can write to worker demo"
-        ) from None
-
-
 def _sweep(tale: Tale) -> None:
     if not tale.kept:
-        shutil.rmtree(tale.folder, ignore_errors=True)
-
-
-def _end(stage: Stage) -> None:
-    """End the processes; a second Ctrl-C must not leave one behind."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, *_ENDING)}
-    try:
-        stage.close()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _signals() -> Iterator[None]:
-    """SIGTERM, and a terminal that closes, end the story as Ctrl-C does: with everything it started."""
-
-    def leave(number: int, _frame: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    before = {number: signal.signal(number, leave) for number in _ENDING}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        sweep(tale.folder)

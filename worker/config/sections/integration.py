@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from worker.config.kinds import BOOLEAN, choice, duration, list_of, table_of_text, text
+from worker.config.kinds import BOOLEAN, choice, duration, list_of, table_of_text, text, whole_number
 from worker.config.kinds_network import HEADERS, ORIGIN, RATE_LIMIT, REDIRECT_URI, url
 from worker.config.names import NAME
 from worker.config.options import Option, Section
@@ -173,6 +173,13 @@ _API = (
         default="30s",
         aliases=("timeout",),
     ),
+    Option(
+        "largest_answer",
+        whole_number(1, 4096),
+        "MiB that an answer of the API may have, unpacked, unless the job streams it. JSON takes several times as much "
+        "in memory.",
+        default=32,
+    ),
 )
 
 _QUIRKS = (
@@ -258,11 +265,45 @@ _QUIRKS = (
     ),
 )
 
+_TROUBLE = (
+    Option(
+        "alert_after",
+        duration(60.0, 30 * 86400.0),
+        "Refreshes that have failed for so long, for whatever passing reason, are told of; and again every day.",
+        default="6h",
+    ),
+    Option(
+        "mass_refusal_accounts",
+        whole_number(0, 1_000_000),
+        "From so many accounts on that lose their grant at the same time, the provider is asked again before their "
+        "owners are: one incident, and a canary account that is tried again. 0 flags each at once.",
+        default=5,
+    ),
+    Option(
+        "mass_refusal_percent",
+        whole_number(1, 100),
+        "… if they are at least this part of the integration's working accounts.",
+        default=20,
+    ),
+    Option(
+        "mass_refusal_within",
+        duration(1.0, 86400.0),
+        'What "at the same time" means.',
+        default="10m",
+    ),
+    Option(
+        "mass_refusal_hold",
+        duration(15.0, 86400.0),
+        "How long the canary is tried before the refusals count; it is tried five times, ever more rarely.",
+        default="30m",
+    ),
+)
+
 INTEGRATIONS = Section(
     "integrations",
     "named",
     "One OAuth client at one provider.",
-    (*_CLIENT, *_ENDPOINTS, *_API, *_QUIRKS),
+    (*_CLIENT, *_ENDPOINTS, *_API, *_QUIRKS, *_TROUBLE),
     build,
     rules=RULES,
     prepare=with_preset,

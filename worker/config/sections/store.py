@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from worker.config.kinds import PATH
 from worker.config.model import StoreSection
 from worker.config.options import Option, Reading, Section
 from worker.config.store_url import STORE_URL, holds_password, sqlite_path
@@ -18,6 +19,14 @@ _OPTIONS = (
         quiet=True,
         aliases=("database", "dsn", "path"),
     ),
+    Option(
+        "witness",
+        PATH,
+        "A file beside the database that tells when an old copy of it was put in its place: how often each account's "
+        "tokens were replaced. Without this option: the file witness in state_dir. On another disk than the database "
+        "it also survives that disk; its folder must exist. It holds no secret and belongs in no backup.",
+        example="/var/lib/worker-witness/witness",
+    ),
 )
 
 
@@ -30,9 +39,9 @@ def _password_in_the_file(reading: Reading) -> None:
 def _build(_name: str, reading: Reading) -> StoreSection:
     source = reading["url"]
     if source.literal is None:
-        return StoreSection("", source, None)
+        return StoreSection("", source, None, reading["witness"])
     url = source.literal.reveal()
-    return StoreSection(url, None, sqlite_path(url))
+    return StoreSection(url, None, sqlite_path(url), reading["witness"])
 
 
 STORE = Section(

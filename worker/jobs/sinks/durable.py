@@ -7,7 +7,7 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from worker.errors import Busy, Misconfigured, WorkerError
+from worker.errors import Busy, Misconfigured, TryAgainLater, WorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +74,7 @@ def replace_file(path: Path, content: bytes) -> None:
 def _explained(error: OSError, path: Path) -> WorkerError:
     place = error.filename or str(path)
     if error.errno in _FULL:
-        return WorkerError(
+        return TryAgainLater(
             f"{path}: no space left ({error.strerror})", hint="make room; the next run goes on by itself"
         )
     if error.errno in _REFUSED:

@@ -19,7 +19,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from worker.clock import rfc3339
-from worker.errors import Busy, FenceLost, Misconfigured, WorkerError
+from worker.errors import Busy, FenceLost, Misconfigured, TryAgainLater, WorkerError
 from worker.jobs.cursor import from_text, to_text
 from worker.jobs.sinks.columns import Kind, restored
 from worker.jobs.sinks.durable import make_file, named_faults
@@ -208,7 +208,7 @@ def _explanation(error: sqlite3.Error, path: Path) -> WorkerError:
             f"{path} is held by another process", hint="end long-running readers, or put the file into WAL mode"
         )
     if code == sqlite3.SQLITE_FULL:
-        return WorkerError(f"{path}: no space left", hint="make room; the next run goes on by itself")
+        return TryAgainLater(f"{path}: no space left", hint="make room; the next run goes on by itself")
     if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
         return Misconfigured(
             f"{path}: {error}", hint="give the user that runs the worker write permission to its folder"

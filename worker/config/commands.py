@@ -1,8 +1,10 @@
-"""A secret from a command's output (`pass`, `op`, `vault`, `gpg`). No shell: the words are run as they stand, so
-nothing in them is expanded, and a pipe needs an explicit `["sh", "-c", "…"]`.
+"""Running an operator's command with care: for a secret from its output (`pass`, `op`, `vault`, `gpg`), or to hand it
+a message. No shell: the words are run as they stand, so nothing in them is expanded, and a pipe needs an explicit
+`["sh", "-c", "…"]`.
 
 The command gets the worker's environment and the config file's folder as its working directory, but no standard
-input: in a service there is nobody to answer a prompt, so one must fail rather than wait.
+input unless something is given to it: in a service there is nobody to answer a prompt, so one must fail rather than
+wait.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import selectors
 import signal
 import subprocess
 import time
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final, cast
 
 from worker.config.secret_files import LARGEST_SECRET
 from worker.errors import Misconfigured, TryAgainLater
@@ -29,10 +31,17 @@ _SHOWN_ERROR = 300
 _READ_SIZE = 16 * 1024
 
 
-def run_secret_command(
-    argv: Sequence[str], place: str, environ: Mapping[str, str], folder: Path, timeout: float = COMMAND_TIMEOUT
+def run_command(
+    argv: Sequence[str],
+    place: str,
+    environ: Mapping[str, str],
+    folder: Path,
+    timeout: float = COMMAND_TIMEOUT,
+    given: bytes = b"",
 ) -> bytes:
     """What the command prints, at most 64 KiB. Its whole process group is killed when it takes too long.
+
+    `given` is what it finds on its standard input; it may leave that unread.
 
     Raises Misconfigured when it cannot be started, fails or prints too much, with the end of its standard error,
     scrubbed; TryAgainLater when it does not end in time.
@@ -40,7 +49,7 @@ def run_secret_command(
     try:
         process = subprocess.Popen(  # noqa: S603 - the operator's own command, from the operator's own config
             list(argv),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if given else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=folder,
@@ -52,7 +61,7 @@ def run_secret_command(
         raise Misconfigured(f"{place}: cannot start {argv[0]!r}: {reason}") from None
     with process:
         try:
-            output, errors = _collect(process, time.monotonic() + timeout)
+            output, errors = _collect(process, given, time.monotonic() + timeout)
         except TimeoutError:
             raise TryAgainLater(
                 f"{place}: {argv[0]!r} did not end within {timeout:g} s; does it wait for a password or a network?"
@@ -66,26 +75,43 @@ def run_secret_command(
     return output
 
 
-def _collect(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, bytes]:
+def _collect(process: subprocess.Popen[bytes], given: bytes, deadline: float) -> tuple[bytes, bytes]:
     """Standard output and error until both end. Raises TimeoutError; stops early when either grows too large."""
     pipes: list[IO[bytes]] = [pipe for pipe in (process.stdout, process.stderr) if pipe is not None]
     texts = {pipe.fileno(): bytearray() for pipe in pipes}
     with selectors.DefaultSelector() as selector:
         for pipe in pipes:
-            selector.register(pipe.fileno(), selectors.EVENT_READ)
+            selector.register(pipe, selectors.EVENT_READ)
+        if process.stdin is not None:
+            os.set_blocking(process.stdin.fileno(), False)
+            selector.register(process.stdin, selectors.EVENT_WRITE)
         while selector.get_map() and all(len(text) <= LARGEST_SECRET for text in texts.values()):
             ready = selector.select(max(0.0, deadline - time.monotonic()))
             if not ready:
                 raise TimeoutError
             for key, _ in ready:
-                chunk = os.read(key.fd, _READ_SIZE)
-                texts[key.fd] += chunk
-                if not chunk:
-                    selector.unregister(key.fd)
+                if key.fd in texts:
+                    chunk = os.read(key.fd, _READ_SIZE)
+                    texts[key.fd] += chunk
+                    going_on = bool(chunk)
+                else:
+                    given = given[_hand_over(key.fd, given) :]
+                    going_on = bool(given)
+                if not going_on:
+                    selector.unregister(key.fileobj)
+                    cast("IO[bytes]", key.fileobj).close()
         if not selector.get_map():
             _wait(process, deadline)
-    output, errors = (bytes(texts[pipe.fileno()]) for pipe in pipes)
-    return output, errors
+    output, errors = texts.values()
+    return bytes(output), bytes(errors)
+
+
+def _hand_over(descriptor: int, given: bytes) -> int:
+    """Write as much as the pipe takes; all of it counts as taken by a command that does not want to read."""
+    try:
+        return os.write(descriptor, given[:_READ_SIZE])
+    except BrokenPipeError:
+        return len(given)
 
 
 def _wait(process: subprocess.Popen[bytes], deadline: float) -> None:

@@ -1,0 +1,73 @@
+"""The daemon's deliverer: a thread a route, woken by what happens; and what a command does before it ends."""
+
+from __future__ import annotations
+
+import pytest
+
+from worker.errors import WorkerError
+from worker.events import AccountMoved, RunFinished
+from worker.notify.deliverer import Deliverer
+from worker.states import AccountState, RunState
+
+MOVED = AccountMoved("arlo", "acme", AccountState.ACTIVE, AccountState.NEEDS_CONSENT, "revoked")
+FINISHED = RunFinished("1", "job", "arlo", "acme", RunState.SUCCEEDED, 1, 1.0)
+
+
+def test_slow_route_holds_up_no_other(desk, webhook, receivers, flag, until):
+    """Each has a thread of its own."""
+    slow, quick = receivers(), receivers()
+    slow.open.clear()
+    deliverer = Deliverer(desk, [webhook(slow, "slow"), webhook(quick, "quick")])
+    deliverer.start()
+    flag()
+    deliverer.hear(MOVED)
+    until(lambda: slow.taken and quick.taken, "both requests")
+    until(lambda: desk.store.notifications.waiting(webhook(quick, "quick").takes, desk.clock.now()) == [], "the mark")
+    assert desk.store.notifications.waiting(webhook(slow, "slow").takes, desk.clock.now()) != []
+    slow.open.set()
+    deliverer.stop(5)
+
+
+def test_command_delivers_what_it_caused_before_it_ends(desk, webhook, receiver, flag):
+    """No thread was started, none is needed."""
+    deliverer = Deliverer(desk, [webhook(receiver)])
+    flag()
+    deliverer.deliver_now(20)
+    assert len(receiver.taken) == 1
+
+
+def test_only_what_people_may_have_to_know_is_heard(desk, webhook, receiver):
+    """A run that ended is nobody's business."""
+    deliverer = Deliverer(desk, [webhook(receiver)])
+    deliverer.hear(FINISHED)
+    assert not deliverer.heard
+    deliverer.hear(MOVED)
+    assert deliverer.heard
+
+
+def test_routes_can_change_while_it_runs(desk, webhook, receivers, flag, until):
+    """A configuration that was read anew is followed at once."""
+    old, new = receivers(), receivers()
+    deliverer = Deliverer(desk, [webhook(old, "old")])
+    deliverer.start()
+    deliverer.use([webhook(new, "new")])
+    flag()
+    deliverer.wake()
+    until(lambda: new.taken, "the request")
+    assert old.taken == []
+    deliverer.stop(5)
+
+
+def test_store_that_cannot_be_written_is_told_past_the_outbox(desk, webhook, receiver, until):
+    """And again when it can."""
+    deliverer = Deliverer(desk, [webhook(receiver)])
+    deliverer.start()
+    path = desk.store.database.path
+    path.rename(path.with_suffix(".away"))
+    with pytest.raises(WorkerError):
+        desk.store.database.prove_writable()
+    until(lambda: receiver.taken, "the alarm")
+    path.with_suffix(".away").rename(path)
+    until(lambda: len(receiver.taken) > 1, "the all-clear")
+    assert [document["type"] for document in receiver.documents] == ["incident", "recovered"]
+    deliverer.stop(5)

@@ -1,0 +1,50 @@
+"""Any Apprise URL: mail, chat, push. Apprise is loaded with the first message; it takes a third of a second."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING
+
+from worker.notify.route import NotDelivered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from worker.notify.message import Message
+    from worker.redact import Scrubber, Secret
+
+#: Parts of a URL that are no secret by themselves: they would be masked everywhere.
+_SHORTEST_PART = 8
+_SHOWN_ERROR = 200
+
+
+class AppriseUrl:
+    """One URL. It is fetched at every message: the file that holds it may have been changed."""
+
+    def __init__(self, url: Callable[[], Secret], scrubber: Scrubber) -> None:
+        self._url = url
+        self._scrubber = scrubber
+
+    def send(self, message: Message, timeout: float) -> None:  # noqa: ARG002 - each of its services has its own
+        """See Way. Apprise has timeouts of its own (4 s unless the URL says otherwise), and tells success by a bool."""
+        import apprise  # noqa: PLC0415 - start-up time
+
+        url = self._url()
+        self._scrubber.learn(
+            url, *(part for part in re.split(r"[:/?&=@]+", url.reveal()) if len(part) >= _SHORTEST_PART)
+        )
+        asset = apprise.AppriseAsset(app_id="headless-worker", app_desc="headless-worker", async_mode=False)
+        service = apprise.Apprise(asset=asset)
+        with apprise.LogCapture(level=logging.WARNING, fmt="%(message)s") as captured:  # type: ignore[no-untyped-call]
+            if not service.add(url.reveal()):
+                raise NotDelivered("Apprise does not know this kind of URL, or finds a fault in it")
+            taken = service.notify(body=message.text, title=message.title, body_format=apprise.NotifyFormat.TEXT)
+            said = captured.getvalue()
+        if not taken:
+            raise NotDelivered(self._scrubber(f"Apprise could not send it{_last(said)}"))
+
+
+def _last(said: str) -> str:
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return f": {lines[-1][-_SHOWN_ERROR:]}" if lines else ""
