@@ -60,7 +60,7 @@ class Wiring:
 
     @property
     def state_folder(self) -> Path:
-        """Where locks, the doorbell and, by default, the database lie."""
+        """Where the doorbell, the witness and, by default, the database (with its locks) lie."""
         return self.config.worker.state_dir
 
     @property
@@ -149,7 +149,8 @@ class Wiring:
         if path is not None and not os.path.lexists(path):
             raise KeyUnusable(
                 f"there is no keyring at {path}",
-                hint="restore it from your copy, or: worker keys recover FILE; only for a new database: worker keys new",
+                hint="restore it from your copy, or: worker keys recover FILE;"
+                " only for a new database: worker keys new",
             )
         text = source.read(self.environ, self.config.base_dir)
         return parse_keyring(text.reveal(), f"the keyring ({source.kind} {source.value})")

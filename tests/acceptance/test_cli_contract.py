@@ -29,7 +29,7 @@ COMMANDS = (
     "accounts remove", "accounts release", "accounts confirm",
     "jobs list", "jobs run", "runs list", "runs show", "keys new", "keys verify", "keys list",
     "keys rotate", "keys retire", "keys escrow", "keys recover",
-    "store check", "store migrate", "config check", "config show", "config example",
+    "store check", "store migrate", "store backup", "store restore", "config check", "config show", "config example",
 )  # fmt: skip
 
 #: Imports that cost more than all of `worker --help`.
@@ -140,7 +140,7 @@ JSON = (
     "status", "secrets list", "accounts list", "accounts show api acme", "accounts show api/acme",
     "accounts why api acme", "accounts pause api acme", "accounts resume api acme", "jobs list", "runs list",
     "keys verify", "keys list", "keys rotate",
-    "store check", "store migrate", "config check", "config show", "config example",
+    "store check", "store migrate", "store backup made.db", "config check", "config show", "config example",
     "jobs run good", "jobs run good --dry-run", "jobs run bad", "jobs run bad --dry-run", "once",
     "secrets remove api client_secret", "init elsewhere", "keys new another.key",
     "accounts remove api acme --yes --keep-grant",

@@ -213,7 +213,7 @@ def test_wrong_clock_is_found(place: Workplace, server: Any) -> None:
     finally:
         server.control.set(date_skew=0)
     assert "the local clock is" in told
-    assert "behind that of 127.0.0.1" in told
+    assert "behind http://127.0.0.1" in told
 
 
 def test_provider_that_does_not_answer_is_answered_75(place: Workplace) -> None:

@@ -1,4 +1,4 @@
-"""Processes that commit as fast as they can until they are killed: `kill_loop_victim.py FOLDER ACCOUNTS`.
+"""Processes that commit as fast as they can until they are killed: `kill_loop_victim.py FOLDER`.
 
 One process imports everything and forks a victim for every line on standard input. A victim says `at PID` when it has
 opened the store, and then, each time a commit has returned and never before, what it has committed:
@@ -7,7 +7,8 @@ opened the store, and then, each time a commit has returned and never before, wh
     grant NAME GENERATION     it has ended: new tokens, under this generation
     sink NUMBER               a checkpoint: one more row, and the cursor beside it
 
-A victim that fails says `fault` and why. When it has ended, the first process says `gone`. Each line is one write, so that none is torn.
+The line is the fence of the victim's run. A victim that fails says `fault` and why. When it has ended, the first
+process says `gone`. Each line is one write, so that none is torn.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ class Fleet:
                 wait = 0.0  # consented anew, or taken away, at this very moment: the next one
             except WorkerError:
                 pass  # the client's fault, told as an incident of its own
-        self._store.incidents.put_off(integration, GRANTS_REFUSED, self._clock.now() + wait)
+        self._store.holds.put_off(integration, self._clock.now() + wait)
 
     def _canary_refused(self, grant: Grant, incident: Incident, finding: Finding) -> WorkerError:
         label, integration, now = grant.account.label, grant.account.integration, self._clock.now()

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from worker.accounts.alerts import Alerts
@@ -130,8 +130,11 @@ class Refresher:
                 self._settled.notify_all()
 
     def _probe(self, account_id: int) -> None:
-        """Refresh a held account, whoever else waits. Raises as `refresh`, and Busy when somebody has its lock."""
-        with self._counted(), ExitStack() as held:
+        """Refresh a held account, whoever else waits. Raises as `refresh`, and Busy when somebody has its lock.
+
+        A consent that comes in between is as good as an answer about this account, and says nothing about the others.
+        """
+        with suppress(GenerationMoved), self._counted(), ExitStack() as held:
             held.enter_context(self._store.locks.hold(account_lock(account_id), patience=0))
             grant = self._store.grants.read(account_id)
             if grant.held:

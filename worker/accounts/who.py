@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import requests
 
+from worker.accounts.clock_watch import sentence
 from worker.accounts.lone_call import call
 from worker.errors import EnrolmentFailed
 from worker.oauth.identity import identity_of, read_id_token
@@ -24,15 +25,24 @@ def identify(client: Client, tokens: Tokens, nonce: str | None, now: float) -> d
     """`subject` and `label` of who consented; empty when the provider offers neither way. Raises EnrolmentFailed."""
     claims: Mapping[str, object] | None = None
     if tokens.id_token is not None:
-        claims = read_id_token(
-            tokens.id_token, issuer=client.issuer(), client_id=client.integration.client_id, nonce=nonce, now=now
-        )
+        claims = _read(client, tokens.id_token, nonce, now)
     elif (url := client.identity_url()) is not None:
         claims = _ask(client, url, tokens)
     if claims is None:
         return {}
     identity = identity_of(dict(claims), subject_claim=client.integration.identity_claim)
     return {"subject": identity.subject, "label": identity.label}
+
+
+def _read(client: Client, id_token: str, nonce: str | None, now: float) -> Mapping[str, object]:
+    client_id = client.integration.client_id
+    try:
+        return read_id_token(id_token, issuer=client.issuer(), client_id=client_id, nonce=nonce, now=now)
+    except EnrolmentFailed as error:
+        if client.skew is None or not client.skew.wrong:
+            raise
+        hint = "set the clock: timedatectl set-ntp true; then start the enrolment again"
+        raise EnrolmentFailed(f"{error.message}; {sentence(client.skew)}", hint=hint, evidence=error.evidence) from None
 
 
 def _ask(client: Client, url: str, tokens: Tokens) -> Mapping[str, object]:

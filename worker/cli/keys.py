@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.invocation import invocation
-from worker.cli.output import print_json, print_table, say, tell
+from worker.cli.output import print_error, print_json, print_table, say, tell
 
 if TYPE_CHECKING:
     from worker.store.key_standing import KeyStanding
@@ -130,7 +130,9 @@ def list_keys(context: typer.Context) -> None:
         rows = [{**_facts(standing), **standing.counts, "note": standing.note} for standing in standings]
         print_table(("id", "seals", "on_keyring", "values", *_kinds(), "note"), rows, empty="no key was ever used here")
     if fault is not None:
-        raise fault
+        # Not raised: with --json, its message would be a second document.
+        print_error(fault.message, fault.hint, fault.exit_code, as_json=False)
+        raise typer.Exit(fault.exit_code)
     if any(standing.values and not standing.on_keyring for standing in standings):
         tell("Values sealed with a key that is not on the keyring cannot be read: put its line back.")
 

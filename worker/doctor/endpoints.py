@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import requests
 
 from worker import __version__
+from worker.accounts.clock_watch import REMEDY
 from worker.accounts.netrc import given_only
-from worker.clock import span
 from worker.doctor.diagnosis import Diagnosis, Level, of_error
 from worker.errors import WorkerError
+from worker.jobs.addresses import origin
+from worker.oauth.clock_skew import measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from worker.accounts.client import Client
     from worker.doctor.examination import Parts
+    from worker.oauth.clock_skew import ClockSkew
 
 _NOT_FOUND, _GONE, _SERVER_ERROR = 404, 410, 500
-#: Seconds by which clocks may differ before it is worth a word, and before ID tokens and signatures fail.
-_NOTED, _WRONG = 5.0, 60.0
+#: Seconds by which clocks may differ before it is worth a word.
+_NOTED = 5.0
 
 
 def examine(parts: Parts) -> Iterator[Diagnosis]:
@@ -80,7 +82,7 @@ def _ask(parts: Parts, client: Client, subject: str, url: str) -> _Found:
         with requests.get(
             url, timeout=timeouts, allow_redirects=False, stream=True, auth=given_only, headers={"User-Agent": agent}
         ) as response:
-            status, date = response.status_code, response.headers.get("Date", "")
+            status, fields = response.status_code, response.headers
     except requests.exceptions.SSLError as error:
         message = f"{url}: the certificate is not accepted ({_cause(error)})"
         hint = "look at the address and the machine's clock; a private CA goes into REQUESTS_CA_BUNDLE"
@@ -88,8 +90,8 @@ def _ask(parts: Parts, client: Client, subject: str, url: str) -> _Found:
     except requests.RequestException as error:
         message = f"{url} cannot be reached ({_cause(error)})"
         return _Found(Diagnosis(subject, Level.LATER, message, "look at DNS, firewall and proxy"))
-    clock = of_date(url, date, asked_at, parts.clock.now())
-    return _Found(of_status(subject, url, status), answered=True, clock=clock)
+    skew = measure(fields, origin(url), asked_at=asked_at, answered_at=parts.clock.now())
+    return _Found(of_status(subject, url, status), answered=True, clock=of_clock(skew))
 
 
 def of_status(subject: str, url: str, status: int) -> Diagnosis:
@@ -110,19 +112,8 @@ def _cause(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__)[:200]
 
 
-def of_date(url: str, date: str, asked_at: float, answered_at: float) -> Diagnosis | None:
-    """Compare the local clock with an answer's Date (RFC 9110 section 6.6.1, whole seconds); None: it is right."""
-    try:
-        moment = parsedate_to_datetime(date).timestamp()
-    except (TypeError, ValueError, OverflowError):
+def of_clock(skew: ClockSkew | None) -> Diagnosis | None:
+    """What an answer's Date says about the local clock; None when there is nothing to say."""
+    if skew is None or abs(skew.ahead) < _NOTED:
         return None
-    # Anything between asking and being answered, and within the second that the field names, is right.
-    ahead = max(asked_at - moment - 1, 0) or min(answered_at - moment, 0)
-    if abs(ahead) < _NOTED:
-        return None
-    return Diagnosis(
-        "clock",
-        Level.NOTE if abs(ahead) < _WRONG else Level.FAULT,
-        f"the local clock is {span(ahead)} {'ahead of' if ahead > 0 else 'behind'} that of {urlsplit(url).netloc}",
-        "timedatectl set-ntp true",
-    )
+    return Diagnosis("clock", Level.FAULT if skew.wrong else Level.NOTE, str(skew), REMEDY)

@@ -1,4 +1,4 @@
-"""The disk under the store: room, kind of file system, what else lies there."""
+"""The disk under everything that is written: room, kind of file system, what else lies there."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from worker.doctor.diagnosis import Diagnosis, Level
+from worker.store.ground import remarks, sqlite_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
     from worker.doctor.examination import Parts
 
+#: Remarks about the ground on which grants get lost.
+_UNFIT = frozenset({"network"})
 #: Bytes and files below which a commit may fail any moment, and bytes below which somebody should look.
 _TOO_LITTLE, _LITTLE, _FEW_FILES = 32 << 20, 512 << 20, 1000
 
@@ -25,6 +28,10 @@ def examine(parts: Parts) -> Iterator[Diagnosis]:
         places.append(config.store.sqlite_path)
     for folder in sorted({_standing(place) for place in places}):
         yield from _of_room(folder)
+    yield Diagnosis("disk", Level.OK, f"SQLite {sqlite_version()}")
+    told = {remark.message: remark for place in places for remark in remarks(place)}
+    for remark in told.values():
+        yield Diagnosis("disk", Level.FAULT if remark.kind in _UNFIT else Level.NOTE, remark.message, remark.hint)
 
 
 def _standing(path: Path) -> Path:

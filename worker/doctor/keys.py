@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from worker.doctor import storage
 from worker.doctor.diagnosis import Diagnosis, Level
+from worker.store.key_standing import key_standings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,3 +26,15 @@ def examine(parts: Parts) -> Iterator[Diagnosis]:
             f"keyring and database lie in the same folder, {path.parent}: a copy of it gives every grant away",
             "move the keyring elsewhere and set keyring.file",
         )
+    if storage.exists(parts):
+        yield from _of_standing(parts)
+
+
+def _of_standing(parts: Parts) -> Iterator[Diagnosis]:
+    for key in key_standings(parts.store.database, parts.sealer):
+        if key.values and not key.on_keyring:
+            message = f"{key.values} values are sealed with key {key.id}, which is not on the keyring"
+            yield Diagnosis("key", Level.FAULT, message, "put its line back into the keyring; worker keys list")
+        elif key.values and not key.seals:
+            message = f"key {key.id} still seals {key.values} values"
+            yield Diagnosis("key", Level.NOTE, message, "worker keys rotate goes on with it")

@@ -10,6 +10,7 @@ from worker.errors import Busy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from worker.doctor.examination import Parts
 
@@ -36,6 +37,14 @@ def examine(parts: Parts) -> Iterator[Diagnosis]:
         yield Diagnosis("store", Level.FAULT, f"{store.database.name}: {fault}", "worker store restore FILE")
     if not faults:
         yield Diagnosis("store", Level.OK, f"{store.database.name} opens and is sound")
+    witness = store.witness.file.path
+    if parts.config.store.sqlite_path is not None and _same_disk(witness, parts.config.store.sqlite_path):
+        yield Diagnosis(
+            "store",
+            Level.NOTE,
+            f"the witness {witness} lies on the database's own disk: who rolls that back rolls back both",
+            "set store.witness to a path on another disk",
+        )
     intents = store.grants.open_intents()
     if intents:
         yield Diagnosis(
@@ -45,6 +54,10 @@ def examine(parts: Parts) -> Iterator[Diagnosis]:
             "the daemon settles them; worker accounts list",
         )
     yield _daemon(parts)
+
+
+def _same_disk(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.stat().st_dev == other.stat().st_dev
 
 
 def _daemon(parts: Parts) -> Diagnosis:

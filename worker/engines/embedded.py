@@ -313,13 +313,9 @@ class EmbeddedEngine:
                 self._arm(looked_at, handled)
                 pause = _FIRST_PAUSE
             except Exception as error:  # the dispatcher outlives a full disk and a lost server
-                hint = error.hint if isinstance(error, WorkerError) else ""
                 known = isinstance(error, WorkerError)
-                log.error(
-                    "the schedule cannot be read; trying again",
-                    extra={"error": str(error), "hint": hint, "retry_in": pause},
-                    exc_info=None if known else error,
-                )
+                facts = {"error": str(error), "hint": getattr(error, "hint", ""), "retry_in": pause}
+                log.error("the schedule cannot be read; trying again", extra=facts, exc_info=None if known else error)
                 self._stopping.wait(pause)
                 pause = min(pause * 2, LONGEST_WAIT)
                 continue

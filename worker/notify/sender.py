@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds until a route that failed is tried again, doubled with each failure up to a quarter of an hour.
 _FIRST_WAIT = 10.0
-#: Seconds between two messages of one kind on a route, unless they bring good news: what comes meanwhile is gathered.
+#: Seconds between two messages of one kind on a route: what comes meanwhile is gathered.
 SPACING = 60.0
 
 

@@ -11,7 +11,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from worker.errors import WorkerError
+from worker.errors import Busy, WorkerError
 from worker.store.notifications import INCIDENT, RECOVERED, Notification
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ class StoreWatch(threading.Thread):
 
     def _follow(self, since: float) -> None:
         told: list[Sender] = []
-        while (fault := self._fault()) is not None:
+        fault: WorkerError | None = None
+        while (fault := self._fault(fault)) is not None:
             log.error("the store cannot be written", extra={"error": fault.message, "hint": fault.hint})
             told += [sender for sender in self._senders if sender not in told and self._tell(sender, since, fault)]
             if self._stopping.wait(PATIENCE):
@@ -62,9 +63,12 @@ class StoreWatch(threading.Thread):
         for sender in told:
             self._tell(sender, since, None)
 
-    def _fault(self) -> WorkerError | None:
+    def _fault(self, before: WorkerError | None) -> WorkerError | None:
+        """What keeps the store from being written now; where somebody else holds it, what did `before`."""
         try:
             self._desk.store.database.prove_writable()
+        except Busy:
+            return before
         except WorkerError as error:
             return error
         return None

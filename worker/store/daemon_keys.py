@@ -38,7 +38,7 @@ def wait_for_daemon(locks: Locks, state_folder: Path, key_id: str, ring: Callabl
         time.sleep(_LOOK)
     raise TryAgainLater(
         f'{holder} does not know key "{key_id}" yet, and could not open what is sealed with it; nothing was done',
-        hint="start the daemon again with this keyring, and give this command again",
+        hint="start the daemon again with this keyring (for keyring.command a reload will do); then this command again",
     )
 
 

@@ -58,7 +58,7 @@ _PRAGMAS = (
     "secure_delete=ON",
     "trusted_schema=OFF",
 )
-_DAMAGE_HINT = "worker store check; then restore a backup"
+_DAMAGE_HINT = "restore a backup: worker store restore FILE"
 #: Connections kept open; more are opened under load and closed again.
 _POOL_SIZE = 8
 _POOL_OVERFLOW = 64
@@ -247,7 +247,7 @@ class Database:
         try:
             yield
         except DBAPIError as error:
-            if is_damage(error):
+            if is_damage(error.orig):
                 self._damage = str(error.orig)
             raise self._translate(error) from error
         except PoolExhausted as error:
@@ -257,9 +257,9 @@ class Database:
 
     def _translate(self, error: DBAPIError) -> Exception:
         if not self.is_sqlite:
-            return of_postgresql(error, self.name, self._lock_wait, _POOL_SIZE + _POOL_OVERFLOW)
+            return of_postgresql(error.orig, self.name, self._lock_wait, _POOL_SIZE + _POOL_OVERFLOW)
         self._hold_file()
-        found = of_sqlite(error, self.path, self._lock_wait)
+        found = of_sqlite(error.orig, self.path, self._lock_wait)
         if isinstance(found, Busy):
             # Should another program have switched the file to WAL: it can be switched back once nobody has it open.
             self.engine.dispose()

@@ -19,8 +19,6 @@ from worker.store.ground import log_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sqlalchemy.exc import DBAPIError
-
 _PRIMARY = 0xFF
 #: SQLSTATE classes and codes that a pause mends: connections, resources (53100 is a full disk), intervention (a
 #: restart), system errors (58030 is EIO); 25P03 and 57P05 are sessions that idled too long.
@@ -42,20 +40,22 @@ _HINTS = {
 _DAMAGED = frozenset({"XX001", "XX002"})
 #: What a server says when it turns a connection away for good; libpq gives no code then.
 _REFUSED = ("does not exist", "authentication failed", "pg_hba.conf", "permission denied", "not permitted")
+#: psycopg's classes (PEP 249) for what has no code from the server.
+_CONNECTION = frozenset({"OperationalError", "ConnectionTimeout", "InterfaceError"})
 _CROWDED = ("too many", "connection slots")
 
 
-def is_damage(error: DBAPIError) -> bool:
+def is_damage(error: object) -> bool:
     """Whether the database's files are damaged: nothing may go on with them."""
-    code = getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY
+    code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
     return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB} or _state(error) in _DAMAGED
 
 
-def of_sqlite(error: DBAPIError, path: Path, wait: float) -> WorkerError:
+def of_sqlite(error: object, path: Path, wait: float) -> WorkerError:
     """An error of SQLite's. `wait` is how long it waited for a lock, in seconds."""
-    code = getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY
+    code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
     words = _words(error)
-    evidence = {"driver": words, "code": getattr(error.orig, "sqlite_errorname", "")}
+    evidence = {"driver": words, "code": getattr(error, "sqlite_errorname", "")}
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         if log_of(path).exists():
             return Busy(
@@ -70,7 +70,7 @@ def of_sqlite(error: DBAPIError, path: Path, wait: float) -> WorkerError:
     if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM}:
         return _of_disk(code, path, words, evidence)
     hints = {
-        sqlite3.SQLITE_CORRUPT: "worker store check; then restore a backup",
+        sqlite3.SQLITE_CORRUPT: "restore a backup: worker store restore FILE",
         sqlite3.SQLITE_NOTADB: "look at store.url: this file is something else",
     }
     return StoreUnusable(f"{path}: {words}", hint=hints.get(code, "worker store check"), evidence=evidence)
@@ -108,7 +108,7 @@ def _obstacle(path: Path) -> OSError | None:
     return None
 
 
-def of_postgresql(error: DBAPIError, name: str, wait: float, connections: int) -> WorkerError:
+def of_postgresql(error: object, name: str, wait: float, connections: int) -> WorkerError:
     """An error of PostgreSQL's, or of the way to it."""
     words, state = _words(error), _state(error)
     evidence: dict[str, object] = {"driver": words, "code": state}
@@ -119,7 +119,7 @@ def of_postgresql(error: DBAPIError, name: str, wait: float, connections: int) -
     if state.startswith(_PASSING):
         return TryAgainLater(f"{name}: {words}", hint=hint if state in _HINTS else _SERVER, evidence=evidence)
     # Without a code it is the connection: it was not made, or it broke.
-    if not state and ("onnect" in words or error.connection_invalidated):
+    if not state and type(error).__name__ in _CONNECTION:
         refused = any(part in words for part in _REFUSED)
         kind = StoreUnusable if refused else TryAgainLater
         crowded = any(part in words for part in _CROWDED)
@@ -131,10 +131,10 @@ def of_postgresql(error: DBAPIError, name: str, wait: float, connections: int) -
 _SERVER = "look at store.url, and whether the server runs"
 
 
-def _state(error: DBAPIError) -> str:
-    return str(getattr(error.orig, "sqlstate", None) or "")
+def _state(error: object) -> str:
+    return str(getattr(error, "sqlstate", None) or "")
 
 
-def _words(error: DBAPIError) -> str:
-    text = str(error.orig).strip()
-    return text.splitlines()[0] if text else type(error.orig).__name__
+def _words(error: object) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

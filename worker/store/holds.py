@@ -98,22 +98,24 @@ class Holds:
             else:
                 incident.occurrences, incident.last_at = incident.occurrences + 1, now
             _hold(session, row, account, finding, now)
+            _describe(session, incident)
+            if opened:
+                announce_incident(session, incident)
             return Refused(to_account(account), held=True, incident=to_incident(incident), opened=opened)
+
+    def put_off(self, integration: str, until: float) -> None:
+        """The canary is probed at that moment."""
+        with self._database.write() as session:
+            alone(session, f"holds of {integration}")
+            incident = open_row(session, integration, GRANTS_REFUSED)
+            if incident is not None:
+                incident.not_before = until
+                _describe(session, incident)
 
     def canaries(self, integration: str) -> Sequence[int]:
         """Held accounts that may be probed, by number; last those whose own refresh may have been lost meanwhile."""
-        doubtful = or_(col(RefreshIntentRow.account_id).is_not(None), col(GrantRow.doubt) != "")
-        query = (
-            _held_of(integration)
-            .outerjoin(RefreshIntentRow, col(RefreshIntentRow.account_id) == col(AccountRow.id))
-            .where(
-                col(AccountRow.state).in_([AccountState.IN_DOUBT, AccountState.NEEDS_CONSENT]),
-                col(GrantRow.sealed_refresh_token).is_not(None),
-            )
-            .order_by(doubtful, col(AccountRow.id))
-        )
         with self._database.read() as session:
-            return [row.account_id for row, _ in session.execute(query)]
+            return [row.account_id for row, _ in session.execute(_canaries_of(integration))]
 
     def held(self, integration: str) -> int:
         """How many accounts of an integration are held."""
@@ -242,30 +244,35 @@ def _hold(session: Session, row: GrantRow, account: AccountRow, finding: Finding
 def _open_incident(
     session: Session, account: AccountRow, told: list[AccountRow], now: float, rule: Rule
 ) -> IncidentRow:
-    count, alive = len(told) + 1, _alive(session, account.integration) + len(told)
     name = account.integration
-    canary = min((*told, account), key=lambda one: one.id or 0)
-    took = now - min((one.state_since for one in told), default=now)
-    probe = rule.next_probe(now, now)
-    cause = (
-        f"{count} of {alive} accounts of {name} lost their grant within {span(took)}; flags are held, canary"
-        f" {name}/{canary.name} is probed at {rfc3339(probe)}"
-    )
-    evidence = {"refused": count, "accounts": alive, "told_before": [one.name for one in told][:20]}
+    first = min((one.state_since for one in told), default=now)
+    alive = _alive(session, name) + len(told)
     row = IncidentRow(
         integration=name,
         kind=GRANTS_REFUSED,
         opened_at=now,
         last_at=now,
-        cause=storable(cause),
-        remedy=f"nothing yet: the canary decides; or you do: worker accounts release {name}, worker accounts confirm"
+        cause="",
+        remedy=f"nothing yet: the canary decides; or you do: worker accounts release {name}, or worker accounts confirm"
         f" {name}",
-        evidence=evidence,
-        not_before=probe,
+        evidence={"accounts": alive, "first": first, "told_before": [one.name for one in told][:20]},
+        not_before=rule.next_probe(now, now),
     )
     session.add(row)
-    announce_incident(session, row)
     return row
+
+
+def _describe(session: Session, incident: IncidentRow) -> None:
+    """Bring the incident's words up to date: how many are held by now, and who is probed when."""
+    session.flush()
+    name, facts = incident.integration, incident.evidence
+    held = len(session.execute(_held_of(name)).all())
+    canary = next(iter(session.execute(_canaries_of(name))), None)
+    probed = "" if canary is None else f", canary {name}/{canary[1].name} is probed at {rfc3339(incident.not_before)}"
+    incident.cause = storable(
+        f"{held} of {facts['accounts']} accounts of {name} lost their grant within"
+        f" {span(incident.last_at - facts['first'])}; flags are held{probed}"
+    )
 
 
 def _held_of(integration: str) -> Select[GrantRow, AccountRow]:
@@ -278,6 +285,19 @@ def _held_of(integration: str) -> Select[GrantRow, AccountRow]:
             col(GrantRow.held).is_not(None),
             col(AccountRow.state) != AccountState.REVOKED,
         )
+    )
+
+
+def _canaries_of(integration: str) -> Select[GrantRow, AccountRow]:
+    doubtful = or_(col(RefreshIntentRow.account_id).is_not(None), col(GrantRow.doubt) != "")
+    return (
+        _held_of(integration)
+        .outerjoin(RefreshIntentRow, col(RefreshIntentRow.account_id) == col(AccountRow.id))
+        .where(
+            col(AccountRow.state).in_([AccountState.IN_DOUBT, AccountState.NEEDS_CONSENT]),
+            col(GrantRow.sealed_refresh_token).is_not(None),
+        )
+        .order_by(doubtful, col(AccountRow.id))
     )
 
 

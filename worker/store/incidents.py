@@ -78,13 +78,6 @@ class Incidents:
             row.not_before = until
             return True
 
-    def put_off(self, integration: str, kind: str, until: float, words: str = "") -> None:
-        """The next attempt is allowed at that moment; `words` replace the cause."""
-        with self._database.write() as session:
-            row = open_row(session, integration, kind)
-            if row is not None:
-                row.not_before, row.cause = until, storable(words) or row.cause
-
     def close(self, integration: str, kind: str, now: float) -> Incident | None:
         """Close the open incident of this kind; answers it, or None when none was open."""
         if self.find_open(integration, kind) is None:

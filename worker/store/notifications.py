@@ -172,7 +172,8 @@ def announce_recovery(session: Session, row: AccountRow, reason: str, now: float
 def announce_incident(session: Session, row: IncidentRow) -> None:
     """An incident was opened, or has been closed; written in the transaction that does it."""
     over = row.closed_at is not None
-    facts = _facts(row.kind, row.cause, "" if over else row.remedy, row.opened_at, {} if over else row.evidence)
+    words = f"over: {row.cause}" if over else row.cause
+    facts = _facts(row.kind, words, "" if over else row.remedy, row.opened_at, {} if over else row.evidence)
     moment = row.opened_at if row.closed_at is None else row.closed_at
     session.add(_new(RECOVERED if over else INCIDENT, row.integration, None, facts, moment))
 

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from worker.store.database import Database
     from worker.store.sealed_values import SealedValue
 
-#: Rows a transaction: some 10 ms of sealing, as long as a refresh's own commit.
-BATCH = 200
+#: Rows a transaction: few enough that a refresh waits for one no longer than for another refresh's commit or two.
+BATCH = 100
 #: Seconds between two batches, so that others who wait for SQLite's one writer get their turn.
 _BREATH = 0.02
 #: Passes over what is left before giving up on somebody who goes on sealing with an older key; seconds between them.
@@ -121,16 +121,15 @@ class Resealing:
             time.sleep(_BREATH)
 
     def _reseal_grant(self, session: Session, row: GrantRow, account: AccountRow) -> None:
+        unchanged = [col(GrantRow.account_id) == row.account_id, col(GrantRow.generation) == row.generation]
+        fresh: dict[str, bytes] = {}
         for value in values_of_grant(row, account):
-            column = f"sealed_{value.kind}"
             sealed = self._sealed_anew(value)
             if sealed is not None:
-                statement = update(GrantRow).where(
-                    col(GrantRow.account_id) == row.account_id,
-                    col(GrantRow.generation) == row.generation,
-                    col(GRANT_COLUMNS[value.kind]) == value.sealed,
-                )
-                self._replace(session, statement.values({column: sealed}))
+                fresh[f"sealed_{value.kind}"] = sealed
+                unchanged.append(col(GRANT_COLUMNS[value.kind]) == value.sealed)
+        if fresh:
+            self._replace(session, update(GrantRow).where(*unchanged).values(fresh), len(fresh))
 
     def _pass_over_secrets(self) -> None:
         query = select(ClientSecretRow).where(not_sealed_with(self._key_id, [ClientSecretRow.sealed_value]))
@@ -145,7 +144,7 @@ class Resealing:
                         col(ClientSecretRow.generation) == row.generation,
                         col(ClientSecretRow.sealed_value) == value.sealed,
                     )
-                    self._replace(session, statement.values(sealed_value=sealed))
+                    self._replace(session, statement.values(sealed_value=sealed), 1)
             self._step("secrets sealed")
         self._step("secrets stored")
 
@@ -159,8 +158,10 @@ class Resealing:
             return None
         return self._sealer.seal(self._sealer.open(value.sealed, value.binding), value.binding)
 
-    def _replace(self, session: Session, statement: Any) -> None:
-        self.result.values += row_count(session.execute(statement.execution_options(synchronize_session=False)))
+    def _replace(self, session: Session, statement: Any, values: int) -> None:
+        self.result.values += values * row_count(
+            session.execute(statement.execution_options(synchronize_session=False))
+        )
 
 
 def wait_for_older_writers(database: Database) -> None:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from worker.errors import Busy, StoreUnusable, UsageFault, WorkerError
 from worker.store.advisory_locks import AdvisoryLocks
 from worker.store.backup import opened, unfinished, verify
+from worker.store.comparison import Reconciled
 from worker.store.database import Database
 from worker.store.files import create_private_folder, lock_folder
 from worker.store.grants import Grants
@@ -32,7 +33,7 @@ from worker.store.key_check import verify_key
 from worker.store.locks import FileLocks, process_note
 from worker.store.migrate import upgrade_unshared
 from worker.store.presence import nobody_else
-from worker.store.reconciliation import Reconciled, reconcile
+from worker.store.reconciliation import reconcile
 from worker.store.restore_targets import BESIDE, FileTarget, ServerTarget, copy_file
 from worker.store.runs import Runs
 from worker.store.schedule import Schedule

@@ -10,12 +10,17 @@ import json
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from worker.errors import StoreUnusable
+from worker.errors import StoreUnusable, TryAgainLater
+from worker.store.driver_errors import of_sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+#: Seconds to wait for a writer.
+LOCK_WAIT = 10
+#: SQLite's code for what the statement itself is about: a table that is not there.
+_ANY_ERROR = 1
 _COUNTS = "SELECT state, count(*) FROM account GROUP BY state ORDER BY state"
 _TROUBLED = (
     "SELECT integration, name, state, cause, reason, state_since FROM account"
@@ -91,12 +96,13 @@ _QUERIES = {
 }
 
 
-def take(url: str, path: Path | None, limit: int) -> dict[str, Any]:
+def take(url: str, path: Path | None, limit: int, *, lock_wait: float = LOCK_WAIT) -> dict[str, Any]:
     """Accounts by state, accounts in trouble, open incidents, jobs and the last runs; at most `limit` of each.
 
-    Times are seconds since the epoch. Raises StoreUnusable when there is no database, or none of ours.
+    Times are seconds since the epoch. Raises StoreUnusable when there is no database, or none of ours,
+    and what `driver_errors` makes of anything else that is wrong with the file.
     """
-    with _connected(url, path) as ask:
+    with _connected(url, path, lock_wait) as ask:
         counts = dict(ask(_COUNTS, ()))
         found: dict[str, Any] = {"accounts": {str(state): int(count) for state, count in counts.items()}}
         for name, query in _QUERIES.items():
@@ -110,7 +116,7 @@ def outbox(url: str, path: Path | None, limit: int) -> list[dict[str, Any]]:
     Times are seconds since the epoch. Raises StoreUnusable as `take` does.
     """
     told: dict[str, dict[str, Any]] = {}
-    with _connected(url, path) as ask:
+    with _connected(url, path, LOCK_WAIT) as ask:
         for uid, created_at, event, integration, account, facts, *delivery in ask(_OUTBOX, (limit,)):
             one = told.setdefault(
                 uid,
@@ -130,16 +136,21 @@ def outbox(url: str, path: Path | None, limit: int) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def _connected(url: str, path: Path | None) -> Iterator[Callable[[str, Sequence[object]], list[tuple[Any, ...]]]]:
+def _connected(
+    url: str, path: Path | None, lock_wait: float
+) -> Iterator[Callable[[str, Sequence[object]], list[tuple[Any, ...]]]]:
     """A function that asks the database one thing, with `?` for its parameters."""
     try:
-        with closing(_sqlite(path) if path is not None else _postgresql(url)) as connection:
+        with closing(_sqlite(path, lock_wait) if path is not None else _postgresql(url)) as connection:
             mark = "?" if path is not None else "%s"
             yield lambda query, parameters: _rows(connection, query.replace("?", mark), parameters)
-    except StoreUnusable:
+    except (StoreUnusable, TryAgainLater):
         raise
     except Exception as error:  # noqa: BLE001 - two drivers, two error trees
         words = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        code = getattr(error, "sqlite_errorcode", _ANY_ERROR) & 0xFF
+        if path is not None and code != _ANY_ERROR:
+            raise of_sqlite(error, path, lock_wait) from None
         where = str(path) if path is not None else "the PostgreSQL store"
         words = words if path is not None else _without_password(words, url)
         raise StoreUnusable(f"{where} cannot be read: {words}", hint="worker store migrate") from None
@@ -154,13 +165,13 @@ def _rows(connection: Any, query: str, parameters: Sequence[object]) -> list[tup
         cursor.close()
 
 
-def _sqlite(path: Path) -> Any:
+def _sqlite(path: Path, lock_wait: float) -> Any:
     import sqlite3  # noqa: PLC0415 - one of two drivers
 
     if not path.exists():
         raise StoreUnusable(f"there is no database at {path} yet", hint="worker enroll INTEGRATION ACCOUNT")
     # Not mode=ro: after a crash in the middle of a transaction the first reader must be able to roll it back.
-    connection = sqlite3.connect(f"file:{_quoted(path)}?mode=rw", uri=True, timeout=10)
+    connection = sqlite3.connect(f"file:{_quoted(path)}?mode=rw", uri=True, timeout=lock_wait)
     connection.execute("PRAGMA query_only=ON")
     return connection
 

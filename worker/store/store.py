@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.crypto.sealing import Sealer
+    from worker.store.comparison import Reconciled
     from worker.store.locks import Locks
-    from worker.store.reconciliation import Reconciled
 
 log = logging.getLogger(__name__)
 

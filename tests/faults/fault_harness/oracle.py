@@ -56,8 +56,6 @@ class Evidence:
     #: The process that was to be stopped, and whether it was.
     victim: Ended
     stopped: bool
-    step: int
-    place: str
     #: The provider before the operation, after the stop, and at the end.
     before: Counted
     after: Counted

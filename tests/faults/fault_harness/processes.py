@@ -89,9 +89,9 @@ def fork(function: Callable[[Callable[[], None]], Any], log: Path) -> Child:
     gate.close()
 
     def wait_for_parent() -> None:
-        with suppress(OSError):  # it did not want to be waited for
+        with suppress(OSError):  # whoever did not want to be told has hung up
             child_gate.send(b"!")
-        child_gate.recv(1)
+            child_gate.recv(1)
         child_gate.close()
 
     _live(lambda: function(wait_for_parent), log, answer)

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from fault_harness import faults, syscalls
 from fault_harness.operations import ALL
-from fault_harness.trial import Result, TrialId, Workshop
+from fault_harness.trial import LINE_STOPS, Result, TrialId
+from fault_harness.workshop import Workshop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -158,9 +159,7 @@ def _find_lines(name: str, fault_name: str, plan: Plan) -> Found:
     for step, numbers in by_step.items():
         if plan.step in {None, step}:
             chosen = enumerate(_some(numbers, most, plan.seed))
-            trials += [
-                (rank, TrialId(name, fault_name, number, "kill" if number % 2 else "exit")) for rank, number in chosen
-            ]
+            trials += [(rank, TrialId(name, fault_name, number, LINE_STOPS[number % 2])) for rank, number in chosen]
     unseen = tuple(step for step in range(len(operation.steps)) if step not in by_step)
     return Found(name, fault_name, len(points), len(first), unseen, tuple(trials))
 

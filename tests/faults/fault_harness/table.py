@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from fault_harness.sweep import Found
     from fault_harness.trial import Result
 
+#: Characters of a violation's log that are shown with it.
+_LOG = 1500
 _UNSTOPPED = "not stopped"
 _HEAD = """# What happens when the process is stopped
 
@@ -83,7 +85,7 @@ def complaints(results: Iterable[Result]) -> list[str]:
     """Every violation with what is wrong, where, and how to see it again."""
     return [
         f"{result.id}  step {result.step + 1}, {result.place}\n"
-        f"    {result.judgement.words}\n    again: make faults ONLY={result.id}"
+        f"    {result.judgement.words}\n    again: make faults ONLY={result.id}\n{result.log[-_LOG:]}".rstrip()
         for result in results
         if result.judgement.outcome is Outcome.VIOLATION
     ]

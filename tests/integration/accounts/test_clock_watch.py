@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from worker.accounts.clock_watch import ClockWatch
-from worker.errors import WorkerError
+from worker.accounts.enrolment import Choices
+from worker.errors import EnrolmentFailed, WorkerError
 from worker.events import IncidentClosed, IncidentOpened
+from worker.sandbox import give_consent
 from worker.store.records import CLOCK_SKEW
 
 
@@ -85,3 +87,13 @@ def test_metadata_tell_of_the_clock_too(house):
     house.configure(issuer=house.sandbox.issuer)
     house.client.metadata()
     assert house.client.skew.wrong
+
+
+def test_enrolment_that_fails_for_the_clock_says_so(house):
+    """The ID token looks expired: by how much our clock is off stands beside it."""
+    attempt = house.begin()
+    callback = give_consent(attempt.url, "acme")
+    set_our_clock(house, 10 * 86400 + 2)
+    with pytest.raises(EnrolmentFailed, match=r"expired .*; the local clock is 10 d ahead of http") as caught:
+        house.enrolment.finish(attempt, callback, Choices())
+    assert "timedatectl" in caught.value.hint

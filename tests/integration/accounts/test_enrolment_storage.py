@@ -46,7 +46,7 @@ class Pauses:
 
 
 @pytest.fixture
-def patient(house: House) -> Iterator[Callable[..., Pauses]]:
+def patient(house: House) -> Callable[..., Pauses]:
     """Makes the store refuse grants from now on, and the enrolment wait in these pauses."""
 
     def make(what: str = "INSERT", tries: int = 5, **settings: int) -> Pauses:
@@ -56,7 +56,7 @@ def patient(house: House) -> Iterator[Callable[..., Pauses]]:
         house.enrolment = Enrolment(house.store, house.clock, house.events, house.scrubber, patience)
         return pauses
 
-    yield make
+    return make
 
 
 def code_exchanges(house: House) -> int:
@@ -82,7 +82,7 @@ def test_imported_token_is_spent_once_and_stored_when_there_is_room(house: House
 
 
 def test_new_consent_of_an_account_waits_for_room_under_its_lock(house: House, patient) -> None:
-    """A refresh of the old grant cannot come in between a try and its success; the old grant is untouched until then."""
+    """A refresh of the old grant cannot come in between a try and its success; that grant is untouched until then."""
     account = house.enrol()
     patient("UPDATE OF sealed_refresh_token")
     assert house.consent().grant.generation == 2
@@ -105,7 +105,7 @@ def test_operator_is_told_what_is_going_on_once(house: House, patient, caplog: p
 def test_consent_that_could_not_be_stored_for_long_is_said_to_be_lost(house: House, patient) -> None:
     """Bounded: a quarter of an hour. Nothing is stored, and the next step is named."""
     patient(mended_at=99)
-    with pytest.raises(EnrolmentFailed, match="could not be stored, and is lost: .*disk is full") as caught:
+    with pytest.raises(EnrolmentFailed, match=r"could not be stored, and is lost: .*disk is full") as caught:
         house.consent()
     assert caught.value.hint.endswith("then start the enrolment again")
     assert house.store.accounts.list() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from account_house import at_once
+from scripted_server import Answer
 
 from worker.errors import NeedsConsent, TryAgainLater, WorkerError
 from worker.events import AccountMoved, IncidentClosed, IncidentOpened
@@ -60,8 +61,11 @@ class TestHold:
         sandbox.fault("token", "invalid_grant", times=-1)
         assert attempts(fleet) == ["NeedsConsent"] * 4 + ["TryAgainLater"] * 8
         assert states(fleet) == ["needs_consent"] * 4 + ["in_doubt"] * 8
-        assert "5 of 12 accounts of arlo" in refused(fleet).cause
-        assert "arlo/a00" in refused(fleet).cause
+        assert fleet.told(IncidentOpened)[0].cause == (
+            "5 of 12 accounts of arlo lost their grant within 0 s; flags are held, canary arlo/a00 is probed at"
+            " 2026-01-01T00:02:00.000Z"
+        )
+        assert "12 of 12 accounts of arlo" in refused(fleet).cause
 
     def test_is_told_as_one_incident(self, fleet, sandbox):
         """Nobody is sent to the browser beyond the four who were before anyone could know."""
@@ -336,6 +340,20 @@ class TestCanary:
         probe(fleet, [120, 600, 600, 600])
         assert states(fleet) == ["needs_consent"] * 12
         assert [fleet.account(name).cause for name in NAMES[:2]] == ["lost in rotation", "revoked"]
+
+    def test_consent_in_the_middle_of_a_probe_stands(self, fleet, sandbox, serve):
+        """The answer is about a grant that is gone; the next one is probed."""
+        sandbox.fault("token", "invalid_grant", times=-1)
+        attempts(fleet)
+        sandbox.clear_faults()
+        refusal = b'{"error": "invalid_grant"}'
+        slow = serve(Answer(400, refusal, [("Content-Type", "application/json")], before=lambda: fleet.enrol("a00")))
+        fleet.configure(token_url=f"{slow.origin}/token")
+        probe(fleet, [120])
+        assert (states(fleet, ["a00"]), "canary arlo/a01" in refused(fleet).cause) == (["active"], True)
+        fleet.configure(token_url=sandbox.token_url)
+        probe(fleet, [600])
+        assert states(fleet) == ["active"] * 12
 
     def test_takes_no_account_whose_lock_is_held(self, fleet, sandbox):
         """Somebody is at it: the next look tries again."""

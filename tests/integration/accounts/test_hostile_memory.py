@@ -17,6 +17,8 @@ import pytest
 from hostile_process import BODIES, WAYS
 from scripted_server import Answer, ScriptedServer
 
+pytestmark = pytest.mark.slow
+
 GIGABYTE = 1 << 30
 BLOCK = b" " * (1 << 20)
 #: MiB. What is read at most is 32; what is read of a gigabyte by mistake is a thousand.

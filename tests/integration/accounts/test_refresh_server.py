@@ -1,4 +1,4 @@
-"""PostgreSQL goes away, comes back, refuses, fills up, and forgets who held which lock: no refresh token is spent twice.
+"""PostgreSQL goes away, refuses, fills up, forgets who held which lock: no refresh token is spent twice.
 
 The faults are the server's own. Two stores stand for two processes: each has its connections and its locks.
 """
@@ -149,10 +149,12 @@ class TestCommit:
         """Every session is ended in the middle of the transaction: it was undone, and is done once more."""
         with hosted.store.database.write() as session:
             session.connection().exec_driver_sql(
-                "CREATE FUNCTION slow() RETURNS trigger AS 'BEGIN PERFORM pg_sleep(3); RETURN NEW; END' LANGUAGE plpgsql"
+                "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql"
+                " AS 'BEGIN PERFORM pg_sleep(3); RETURN NEW; END'"
             )
             session.connection().exec_driver_sql(
-                "CREATE TRIGGER slow BEFORE UPDATE OF sealed_refresh_token ON grant_ FOR EACH ROW EXECUTE FUNCTION slow()"
+                "CREATE TRIGGER slow BEFORE UPDATE OF sealed_refresh_token ON grant_"
+                " FOR EACH ROW EXECUTE FUNCTION slow()"
             )
         with refreshing(hosted, sandbox) as results:
             until(lambda: _sleeping(server))

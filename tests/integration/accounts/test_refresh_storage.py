@@ -25,7 +25,6 @@ from worker.store.store import open_store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from worker.store.store import Store
 
 #: Seconds that these stores wait for a lock.
 LOCK_WAIT = 0.2
@@ -207,7 +206,7 @@ def test_damaged_page_ends_all_refreshing(small: House) -> None:
     small.store.close()
     damage(database(small))
     for _ in range(2):
-        with pytest.raises(StoreUnusable, match="malformed|damaged") as caught:
+        with pytest.raises(StoreUnusable, match=r"malformed|damaged") as caught:
             small.refresher.refresh(account.id, 1)
         assert "restore a backup" in caught.value.hint
     assert small.refresh_calls == 0

@@ -89,8 +89,10 @@ def test_daemon_that_was_replaced_meanwhile_stops_and_says_by_whom(place, served
     daemon = place.ready()
     with ExitStack() as held:
         place.wiring.store.accounts.list()
+        daemon.send(signal.SIGSTOP)
         served()
         held.enter_context(place.wiring.store.locks.hold("daemon", patience=30, note="the other daemon"))
         daemon.send(signal.SIGHUP)
+        daemon.send(signal.SIGCONT)
         assert daemon.end() == 78
     assert "another daemon uses this store already: headless-worker: the other daemon" in daemon.text

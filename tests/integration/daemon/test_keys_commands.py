@@ -210,7 +210,7 @@ def test_list_works_without_the_right_keyring(place, keyring, spoil) -> None:
     """That is when one asks which key is needed."""
     _FAULTS[spoil][0](place.folder / "worker.key")
     done = place.command("keys", "list", "--json")
-    (key,) = json.JSONDecoder().raw_decode(done.stdout)[0]
+    (key,) = json.loads(done.stdout)
     assert (key["id"], key["values"], key["on_keyring"] and key["genuine"]) == ("k1", 2, False)
 
 

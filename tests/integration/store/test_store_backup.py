@@ -109,7 +109,7 @@ def test_backup_of_a_damaged_database_is_refused(sqlite_store: Store, sealer: Se
 def test_backups_under_load_hold_every_commit_acknowledged_before_them(
     store: Store, sealer: Sealer, tmp_path: Path, spawn: Callable[..., Process]
 ) -> None:
-    """A process that writes without a pause: each backup is whole, holds at least what was told, and comes to an end."""
+    """A process that writes without a pause: each backup ends, is whole, and holds what was told."""
     writer = spawn("set-secrets", store, "100000")
     for number in range(5):
         for _ in range(20):

@@ -93,7 +93,7 @@ def test_large_file_is_looked_over_in_part(sqlite_store: Store, reopen) -> None:
     with path.open("r+b") as file:
         file.seek((page - 1) * 4096)
         file.write(b"\xff" * 100)
-    with pytest.raises(StoreUnusable, match="damaged|malformed"):
+    with pytest.raises(StoreUnusable, match=r"damaged|malformed"):
         reopen()
 
 

@@ -127,6 +127,7 @@ def test_incident_is_told_when_it_opens_and_when_it_closes(store: Store) -> None
     opened, closed = _waiting(store, NOW + 10)
     assert (opened.event, opened.facts["reason"], opened.facts["remedy"]) == ("incident", finding.reason, "mend it")
     assert (closed.event, closed.facts["cause"], closed.created_at) == ("recovered", "client_refused", NOW + 9)
+    assert closed.facts["reason"] == f"over: {finding.reason}"
 
 
 def test_route_gets_its_events_and_integrations_only(store: Store) -> None:
@@ -235,3 +236,41 @@ def test_pruning_keeps_a_month(store: Store) -> None:
     _flag(store)
     assert store.notifications.prune(NOW + 40 * DAY, NOW + 30 * DAY) == 0
     assert store.notifications.prune(NOW + 40 * DAY, NOW + 40 * DAY) == 1
+
+
+def test_long_failure_is_told_and_so_is_its_end(store: Store) -> None:
+    """Whoever hands out the alarm writes it into the outbox in the same transaction."""
+    grant = enrol(store)
+    store.grants.fail_refresh(grant, Finding("try again later", "503"), NOW, not_before=NOW)
+    store.failing.tell("arlo", 3600.0, NOW + 7200)
+    store.grants.complete_refresh(store.grants.read(grant.account.id), tokens(), NOW + 7300)
+    assert _events(store, NOW + 7300) == [("failing", "acme"), ("recovered", "acme")]
+
+
+class _Always:
+    """A rule by which every refusal is one of many."""
+
+    within = 600.0
+
+    def reached(self, _refused: int, _alive: int) -> bool:
+        return True
+
+    def next_probe(self, _opened: float, now: float) -> float | None:
+        return now + 60
+
+
+def test_held_refusals_are_one_incident_until_they_are_confirmed(store: Store) -> None:
+    """Then each account's owner is told; nobody before."""
+    for account in ("acme", "beta"):
+        store.holds.refuse(enrol(store, account), Finding("revoked", "invalid_grant"), NOW, _Always())
+    assert _events(store) == [("incident", None)]
+    store.holds.confirm("arlo", NOW + 60)
+    assert _events(store, NOW + 60)[1:] == [("needs_consent", "acme"), ("needs_consent", "beta")]
+
+
+def test_released_refusals_end_with_the_incident(store: Store) -> None:
+    """Nobody had to consent, so no owner hears of it."""
+    for account in ("acme", "beta"):
+        store.holds.refuse(enrol(store, account), Finding("revoked", "invalid_grant"), NOW, _Always())
+    store.holds.release("arlo", NOW + 60, "the canary was answered")
+    assert _events(store, NOW + 60) == [("incident", None), ("recovered", None)]

@@ -12,8 +12,8 @@ from worker.crypto.sealing import Sealer
 from worker.errors import KeyUnusable, NeedsConsent, StoreUnusable, UsageFault
 from worker.states import AccountState, RunState
 from worker.store.backup import back_up
+from worker.store.comparison import RESTORED
 from worker.store.grants import GenerationMoved
-from worker.store.reconciliation import RESTORED
 from worker.store.restore import Place, restore
 from worker.store.runs import RunFilter
 from worker.store.store import open_store

@@ -11,7 +11,7 @@ from store_helpers import NOW, enrol, tokens
 from worker.errors import NeedsConsent
 from worker.states import AccountState
 from worker.store.backup import back_up
-from worker.store.reconciliation import RESTORED
+from worker.store.comparison import RESTORED
 from worker.store.store import open_store
 
 if TYPE_CHECKING:

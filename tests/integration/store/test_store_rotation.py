@@ -6,7 +6,6 @@ import random
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -390,7 +389,8 @@ def test_refresh_under_way_is_not_overwritten(house: House) -> None:
 def test_transaction_that_had_sealed_before_is_waited_for(house: House) -> None:
     """Its row shows only when it commits, and would be left behind. On SQLite writers take turns anyway."""
     old = Sealer(house.sealer.keyring)
-    begun, waiting = threading.Event(), threading.Event()
+    begun, waiting, sealing = threading.Event(), threading.Event(), threading.Event()
+    overtaken: list[bool] = []
 
     def insert() -> None:
         with house.store.database.write() as session:
@@ -399,15 +399,17 @@ def test_transaction_that_had_sealed_before_is_waited_for(house: House) -> None:
             session.flush()
             begun.set()
             waiting.wait(60)
-            time.sleep(0.5)  # so that a rotation that did not wait would have counted by now
+            overtaken.append(sealing.wait(1.0))
 
     def step(name: str) -> None:
         if name == "daemon knows":
             waiting.set()
+        if name == "secrets sealed":
+            sealing.set()
 
     other = threading.Thread(target=insert)
     other.start()
     begun.wait(60)
     rotated = house.rotate(step=step)
     other.join()
-    assert (rotated.values, house.sealing()) == (_VALUES + 1, {"k2": _VALUES + 1})
+    assert (overtaken, rotated.values, house.sealing()) == ([False], _VALUES + 1, {"k2": _VALUES + 1})

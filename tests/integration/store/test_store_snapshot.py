@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from store_helpers import DEAD, LATER, NOW, SILENCE, enrol, entry, schedule
 
-from worker.errors import StoreUnusable
+from worker.errors import Busy, StoreUnusable
 from worker.redact import Secret
 from worker.states import AccountState, RunState
 from worker.store import snapshot
@@ -245,3 +246,25 @@ def test_snapshot_writes_nothing(sqlite_store: Store) -> None:
     before = sqlite_store.database.path.read_bytes()
     _take(sqlite_store)
     assert sqlite_store.database.path.read_bytes() == before
+
+
+def test_snapshot_of_a_locked_file_is_a_matter_of_time(sqlite_store: Store) -> None:
+    """Exit code 75, not 78: nothing has to be changed."""
+    sqlite_store.close()
+    holder = sqlite3.connect(sqlite_store.database.path, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(Busy, match=r"worker\.db was locked by another process for 0\.1 s"):
+        snapshot.take("", sqlite_store.database.path, 5, lock_wait=0.1)
+    holder.close()
+
+
+def test_snapshot_of_a_damaged_file_says_so(sqlite_store: Store) -> None:
+    """With the way to a backup."""
+    sqlite_store.close()
+    with sqlite_store.database.path.open("r+b") as file:
+        for page in range(1, 30):
+            file.seek(page * 4096 + 3)
+            file.write(b"\xff" * 8)
+    with pytest.raises(StoreUnusable, match="malformed") as caught:
+        snapshot.take("", sqlite_store.database.path, 5)
+    assert "restore a backup" in caught.value.hint

@@ -11,7 +11,7 @@ from store_helpers import NOW, Process, enrol, tokens
 
 from worker.errors import StoreUnusable
 from worker.states import AccountState
-from worker.store.reconciliation import RESTORED
+from worker.store.comparison import RESTORED
 from worker.store.store import open_store
 from worker.store.witness_file import Witnessed, WitnessFile
 

@@ -139,7 +139,7 @@ def test_log_beside_a_database_that_is_not_in_wal_mode_is_refused(database: Path
     """A database was copied here, and the log of its predecessor left: SQLite would play it in."""
     leave_behind(tmp_path / "other.db", wal=True)
     (tmp_path / "other.db-wal").rename(tmp_path / "worker.db-wal")
-    with pytest.raises(StoreUnusable, match="worker.db-wal does not belong to") as caught:
+    with pytest.raises(StoreUnusable, match=r"worker\.db-wal does not belong to") as caught:
         refuse_foreign_files(database)
     assert caught.value.hint.endswith(f"mv {tmp_path}/worker.db-wal {tmp_path}/worker.db-wal.foreign")
 
@@ -148,7 +148,7 @@ def test_journal_of_other_pages_is_refused(database: Path, tmp_path: Path) -> No
     """A hot journal with pages of another size was never this file's."""
     leave_behind(tmp_path / "other.db", wal=False, page_size=1024)
     (tmp_path / "other.db-journal").rename(tmp_path / "worker.db-journal")
-    with pytest.raises(StoreUnusable, match="worker.db-journal does not belong to"):
+    with pytest.raises(StoreUnusable, match=r"worker\.db-journal does not belong to"):
         refuse_foreign_files(database)
 
 

@@ -51,7 +51,8 @@ def throttled(scene: DrillScene) -> None:
     # The refusal was seen up to a tick after it was sent.
     scene.check(kept_away >= RETRY_AFTER - 0.5, f"not one request in {kept_away:.1f} s", kept_away)
     scene.begin("recover", "It goes on by itself")
-    scene.recover(lambda: None, "everything that was missed has been made up")
+    over = refused + RETRY_AFTER
+    scene.recover(lambda: None, "everything that was missed has been made up", since=over)
     scene.check(_refused(scene) == 1, "it was refused once", _refused(scene))
     scene.check(scene.token_calls() == before, "no refresh was spent on it", scene.token_calls())
     scene.expect_nobody_told("nobody was told: nobody has to do anything")

@@ -159,9 +159,12 @@ class DrillScene(Scene):
         events = [one["event"] for one in written if one["created_at"] >= self._injected[0]]
         self.check(not events, claim, events)
 
-    def recover(self, mend: Callable[[], object], claim: str) -> None:
-        """Do what mends it, and wait until everything missed has been made up."""
-        mended = time.monotonic()
+    def recover(self, mend: Callable[[], object], claim: str, since: float | None = None) -> None:
+        """Do what mends it, and wait until everything missed has been made up.
+
+        `since` is the monotonic second at which the fault ended by itself, where it did.
+        """
+        mended = since or time.monotonic()
         mend()
         self.wait(self.level, claim)
         self.times.recovered = time.monotonic() - mended

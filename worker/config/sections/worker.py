@@ -10,7 +10,7 @@ _OPTIONS = (
     Option(
         "state_dir",
         PATH,
-        "Folder for locks, and for the database and data as configured below. Relative paths count from this file.",
+        "Folder for what the daemon leaves, and for database and data as configured below. Relative to this file.",
         default="state",
         aliases=("state", "data_dir"),
     ),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fault_harness.oracle import Evidence
     from fault_harness.place import Place
     from fault_harness.restart import Report
-    from fault_harness.trial import Seen, Trial
+    from fault_harness.trial import Trial
     from worker.wiring import Wiring
 
 
@@ -50,7 +50,7 @@ class Backup:
         wiring = ready_to_run(trial.place, trial.given["grant"], trial.user).wiring
         return lambda: back_up(wiring.store.database, wiring.sealer, _file(trial.place), wiring.clock.now())
 
-    def between(self, trial: Trial, seen: Seen) -> None:
+    def between(self, trial: Trial, *, redeemed: bool) -> None:
         """Nothing."""
 
     def restart(self, trial: Trial) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class Restore:
         _present(trial.place).write_text(str(trial.place.database.stat().st_ino))
         return lambda: restore(place, _file(trial.place), wiring.clock.now())
 
-    def between(self, trial: Trial, seen: Seen) -> None:
+    def between(self, trial: Trial, *, redeemed: bool) -> None:
         """Nothing."""
 
     def restart(self, trial: Trial) -> dict[str, Any]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from fault_harness.oracle import Evidence
     from fault_harness.place import Place
-    from fault_harness.trial import Seen, Trial
+    from fault_harness.trial import Trial
 
 
 def _steps(write: str, opened: str) -> tuple[Step, ...]:
@@ -62,7 +62,7 @@ class Checkpoint:
         trial.place.configure(trial.provider.addresses, sink=self._sink)
         return ready_to_run(trial.place, trial.given["grant"], trial.user).make
 
-    def between(self, trial: Trial, seen: Seen) -> None:
+    def between(self, trial: Trial, *, redeemed: bool) -> None:
         """What the sink counts as committed, before anybody goes on."""
         trial.given["committed"] = _committed(trial.place)
 

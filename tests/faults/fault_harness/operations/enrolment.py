@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from fault_harness.oracle import Evidence
     from fault_harness.restart import Report
-    from fault_harness.trial import Seen, Trial
+    from fault_harness.trial import Trial
     from worker.wiring import Wiring
 
 
@@ -47,7 +47,7 @@ class _Enrolment:
 
     scope = ("accounts/", "store/", "crypto/", "oauth/")
 
-    def between(self, trial: Trial, seen: Seen) -> None:
+    def between(self, trial: Trial, *, redeemed: bool) -> None:
         """Nothing."""
 
     def _code_flow(self, wiring: Wiring, trial: Trial) -> Callable[[], object]:
@@ -129,9 +129,9 @@ class Reconsent(_Enrolment):
         admit(wiring, trial.given["grant"], trial.user)
         return _telling(self._code_flow(wiring, trial))
 
-    def between(self, trial: Trial, seen: Seen) -> None:
+    def between(self, trial: Trial, *, redeemed: bool) -> None:
         """Some providers end the old grant when a new one is made."""
-        if trial.fault.ended and seen.redeemed:
+        if trial.fault.ended and redeemed:
             trial.provider.control.revoke(earlier(trial.user))
 
     def restart(self, trial: Trial) -> dict[str, Any]:

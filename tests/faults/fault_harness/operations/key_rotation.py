@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fault_harness.oracle import Evidence
     from fault_harness.place import Place
     from fault_harness.restart import Report
-    from fault_harness.trial import Seen, Trial
+    from fault_harness.trial import Trial
     from worker.wiring import Wiring
 
 _OLD, _BOTH = ["k1"], ["k1", "k2"]
@@ -54,7 +54,7 @@ class KeyRotation:
         rotation = _rotation(wiring)
         return lambda: rotation.run(wiring.clock.now())
 
-    def between(self, trial: Trial, seen: Seen) -> None:
+    def between(self, trial: Trial, *, redeemed: bool) -> None:
         """Which keys the file holds, read without the product."""
         trial.given["keys"] = _keys(trial.place)
 

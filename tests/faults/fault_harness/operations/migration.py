@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from fault_harness.oracle import Evidence
     from fault_harness.place import Stored
-    from fault_harness.trial import Seen, Trial
+    from fault_harness.trial import Trial
 
 #: The first schema that was ever released.
 FIRST = "0001"
@@ -71,7 +71,7 @@ class Migration:
         wiring = trial.place.wiring()
         return lambda: wiring.store
 
-    def between(self, trial: Trial, seen: Seen) -> None:
+    def between(self, trial: Trial, *, redeemed: bool) -> None:
         """Nothing."""
 
     def restart(self, trial: Trial) -> dict[str, Any]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from fault_harness.oracle import Evidence
     from fault_harness.restart import Report
-    from fault_harness.trial import Seen, Trial
+    from fault_harness.trial import Trial
     from worker.wiring import Wiring
 
 _STEPS = (
@@ -72,7 +72,7 @@ class Refresh:
         trial.place.configure(trial.provider.addresses, read_timeout=trial.fault.read_timeout)
         return ready_to_run(trial.place, trial.given["grant"], trial.user).make
 
-    def between(self, trial: Trial, seen: Seen) -> None:
+    def between(self, trial: Trial, *, redeemed: bool) -> None:
         """Nothing."""
 
     def restart(self, trial: Trial) -> dict[str, Any]:

@@ -10,9 +10,7 @@ down_revision = "0001"
 def upgrade() -> None:
     """Add columns, none of which an old row needs a value for, and three tables."""
     op.add_column("grant_", sa.Column("refresh_token_generation", sa.Integer(), nullable=True))
-    op.add_column(
-        "grant_", sa.Column("refresh_token_spent", sa.Boolean(), nullable=False, server_default=sa.false())
-    )
+    op.add_column("grant_", sa.Column("refresh_token_spent", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("grant_", sa.Column("held", sa.JSON(), nullable=True))
     op.add_column("grant_", sa.Column("held_since", sa.Float(), nullable=True))
     op.add_column("grant_", sa.Column("alerted_at", sa.Float(), nullable=True))
