@@ -66,7 +66,7 @@ unit: .venv/dev
 	@$(BIN)/python -m pytest -q tests/unit
 
 faults: .venv/runtime
-	@$(BIN)/python tests/faults $(if $(ONLY),--only $(ONLY),$(or $(FAULTS),--write --kills 300))
+	@$(BIN)/python tests/faults $(if $(ONLY),--only $(ONLY),$(or $(FAULTS),--minutes 6 --write --kills 300))
 
 fuzz: .venv/fuzz
 	@for target in challenge token_answer callback; do echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \

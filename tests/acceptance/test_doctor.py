@@ -283,3 +283,28 @@ def test_few_open_files_are_found(place: Workplace) -> None:
     )
     assert done.returncode == 78
     assert "at most 100 files may be open" in done.stdout
+
+
+def test_missing_routes_are_noted(place: Workplace) -> None:
+    """Nobody would be told."""
+    assert "notify: nobody is told" in found(examine(place, 0, "--offline"), "note")
+
+
+def test_failing_route_is_found(furnished: Workplace, server: Any, tmp_path: Path) -> None:
+    """What an account has to say did not reach anybody."""
+    place = furnished.copy(tmp_path)
+    place.configure('[[notify]]\nname = "ops"\ncommand = ["false"]\nevents = ["needs_consent"]')
+    place.paste("carol", consenting(server, "carol"))
+    server.control.expire("carol")
+    server.revoke("carol")
+    place("jobs", "run", "sync", "--account", "carol", expect=3)
+    assert "notify.ops: 1 messages wait" in found(examine(place, 75, "--offline"), "later")
+
+
+def test_key_that_is_still_needed_is_noted(place: Workplace) -> None:
+    """A rotation that was cut off: the new key is there, the old one still seals."""
+    place("keys", "new", "second.key", "--id", "k2")
+    line = (place.folder / "second.key").read_text().splitlines()[-1]
+    with (place.folder / "worker.key").open("a") as file:
+        file.write(f"{line}\n")
+    assert "key k1 still seals" in found(examine(place, 0, "--offline"), "note")

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import requests
 
 from worker import __version__
-from worker.accounts.clock_watch import REMEDY
+from worker.accounts.clock_watch import REMEDY, sentence
 from worker.accounts.netrc import given_only
 from worker.doctor.diagnosis import Diagnosis, Level, of_error
 from worker.errors import WorkerError
@@ -116,4 +116,4 @@ def of_clock(skew: ClockSkew | None) -> Diagnosis | None:
     """What an answer's Date says about the local clock; None when there is nothing to say."""
     if skew is None or abs(skew.ahead) < _NOTED:
         return None
-    return Diagnosis("clock", Level.FAULT if skew.wrong else Level.NOTE, str(skew), REMEDY)
+    return Diagnosis("clock", Level.FAULT if skew.wrong else Level.NOTE, sentence(skew), REMEDY)

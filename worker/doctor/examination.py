@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from worker.doctor import accounts, clients, endpoints, ground, keys, process, storage
+from worker.doctor import accounts, clients, endpoints, ground, keys, process, storage, telling
 from worker.doctor.diagnosis import Diagnosis, Level, of_error
 from worker.errors import WorkerError
 
@@ -52,6 +52,7 @@ _LOCAL: tuple[tuple[str, Check], ...] = (
     ("store", storage.examine),
     ("client", clients.examine),
     ("accounts", accounts.examine),
+    ("notify", telling.examine),
 )
 _REMOTE: tuple[tuple[str, Check], ...] = (("endpoints", endpoints.examine),)
 

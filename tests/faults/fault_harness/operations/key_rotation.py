@@ -31,7 +31,7 @@ class KeyRotation:
     words = "a key is added, everything is sealed anew, and a run then needs a refresh"
     steps = (
         Step("the rotation's lock is being taken"),
-        Step("lock held, what seals what is counted", "store.rotation:Rotation._counts"),
+        Step("lock held, what seals what is counted", "store.rotation:Rotation._wants_key"),
         Step("the keyring file is being replaced", "crypto.keyring_file:append_key"),
         Step("keyring file replaced, read again", "crypto.keyring_file:append_key", At.EXIT),
         Step("the new key is being registered", "store.key_check:verify_key"),
