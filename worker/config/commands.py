@@ -122,7 +122,9 @@ def _wait(process: subprocess.Popen[bytes], deadline: float) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
+    # Not `poll`: a command that has ended may have left a child behind, which holds its output open. As long as nobody
+    # has asked for its exit code, its number is nobody else's, and the group can be killed.
+    if process.returncode is None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -30,7 +30,7 @@ class Retirement:
     keyring_file: Path | None
     keyring_place: str
     state_folder: Path
-    ring: Callable[[], object]
+    ring: Callable[[], bool]
 
     def run(self, key_id: str, now: float) -> None:
         """Take the key off the keyring. The key check keeps its name: it is never given to another key.

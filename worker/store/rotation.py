@@ -48,8 +48,8 @@ class Rotation:
     #: Where the keyring comes from, for messages.
     keyring_place: str
     state_folder: Path
-    #: Tells the daemon to look now.
-    ring: Callable[[], object]
+    #: Tells the daemon to look now; answers whether one listens.
+    ring: Callable[[], bool]
     #: Told the name of each step when it is done, for tests that stop there.
     step: Callable[[str], None] = _no_step
     #: Rows a transaction.
