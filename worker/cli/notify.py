@@ -13,7 +13,7 @@ from worker.cli.output import print_json, print_table, say
 from worker.errors import UsageFault
 
 if TYPE_CHECKING:
-    from worker.notify.message import Message
+    from worker.store.notifications import Notification
     from worker.wiring import Wiring
 
 group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Notifications: test, list, secret.")
@@ -39,7 +39,7 @@ def try_out(
     called = invocation(context)
     wiring = called.wiring()
     wanted = _wanted(wiring, route or [])
-    found = wiring.deliverer.tell(_test_message(wiring), _PATIENCE, only=wanted)
+    found = wiring.deliverer.tell(_test_item(wiring.clock.now()), _PATIENCE, only=wanted)
     rows = [{"route": name, "taken": not fault, "error": fault or None} for name, fault in found.items()]
     if called.as_json:
         print_json(rows)
@@ -116,16 +116,13 @@ def _wanted(wiring: Wiring, names: list[str]) -> list[str]:
     return names or known
 
 
-def _test_message(wiring: Wiring) -> Message:
+def _test_item(now: float) -> Notification:
     import secrets
 
-    from worker.notify.message import Composer
     from worker.store.notifications import Notification
 
-    now = wiring.clock.now()
     facts = {"cause": "test", "reason": "a test; nothing has happened and nothing needs doing", "since": now}
-    item = Notification(0, secrets.token_hex(12), now, "test", "worker", None, facts)
-    return Composer(wiring.scrubber, lambda _integration, _account: 0).compose([item], now)
+    return Notification(0, secrets.token_hex(12), now, "test", "worker", None, facts)
 
 
 def _told(routes: list[dict[str, Any]]) -> list[str]:

@@ -70,12 +70,13 @@ class Timetable:
         return self._next_by_cron(now, shift)
 
     def _next_by_cron(self, now: float, shift: float) -> float | None:
-        after, best = now - shift, math.inf
-        for wall in self._walls(after + min(self._offsets(after))):
+        start, best = now - shift, math.inf
+        for wall in self._walls(start + min(self._offsets(start))):
             # A wall time in a gap comes late, so one that follows it may come first; this far on, none can.
             if best < math.inf and wall.timestamp() > best + max(self._offsets(best)):
                 break
-            best = min(best, *(moment for moment in self._moments(wall) if moment > after), math.inf)
+            # Compared as it is answered: `moment > now - shift` may round the other way, and be the same firing again.
+            best = min(best, *(moment for moment in self._moments(wall) if moment + shift > now), math.inf)
         return best + shift if best < math.inf else None
 
     def _walls(self, start: float) -> Iterator[datetime]:

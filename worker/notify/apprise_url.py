@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from worker.notify.route import NotDelivered
 
@@ -31,9 +32,7 @@ class AppriseUrl:
         import apprise  # noqa: PLC0415 - start-up time
 
         url = self._url()
-        self._scrubber.learn(
-            url, *(part for part in re.split(r"[:/?&=@]+", url.reveal()) if len(part) >= _SHORTEST_PART)
-        )
+        self._scrubber.learn(url, *_parts(url.reveal()))
         asset = apprise.AppriseAsset(app_id="headless-worker", app_desc="headless-worker", async_mode=False)
         service = apprise.Apprise(asset=asset)
         with apprise.LogCapture(level=logging.WARNING, fmt="%(message)s") as captured:  # type: ignore[no-untyped-call]
@@ -43,6 +42,12 @@ class AppriseUrl:
             said = captured.getvalue()
         if not taken:
             raise NotDelivered(self._scrubber(f"Apprise could not send it{_last(said)}"))
+
+
+def _parts(url: str) -> list[str]:
+    """What may be secret in a URL, as it stands there and as Apprise reads it."""
+    parts = [part for part in re.split(r"[:/?&=@]+", url) if len(part) >= _SHORTEST_PART]
+    return parts + [unquote(part) for part in parts]
 
 
 def _last(said: str) -> str:

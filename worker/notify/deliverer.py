@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker.events import Event
-    from worker.notify.message import Message
     from worker.notify.route import Route
     from worker.notify.sender import Desk
+    from worker.store.notifications import Notification
 
 log = logging.getLogger(__name__)
 
@@ -82,12 +82,21 @@ class Deliverer:
     def stop(self, seconds: float) -> None:
         """Deliver what has just happened, for so many seconds at most, and end."""
         self._running = False
+        deadline = time.monotonic() + seconds
+        threads = self._threads
         self._end_threads()
+        # One that is sending holds its route; what it does not come to mark is told once more after the next start.
+        for thread in threads:
+            thread.join(max(deadline - time.monotonic(), 0.0))
         if self.heard:
-            self.deliver_now(seconds)
+            # Made anew, they do not wait for company: nobody is there afterwards to send what they would hold back.
+            self._senders = [Sender(self._desk, route) for route in self.routes]
+            self.deliver_now(deadline - time.monotonic())
 
     def deliver_now(self, seconds: float) -> None:
         """Deliver what waits, every route at once; whatever takes longer stays in the outbox."""
+        if seconds <= 0:
+            return
         deadline = time.monotonic() + seconds
         threads = [
             threading.Thread(target=_deliver, args=(sender, seconds), name="notify", daemon=True)
@@ -98,12 +107,12 @@ class Deliverer:
         for thread in threads:
             thread.join(max(deadline - time.monotonic(), 0.0))
 
-    def tell(self, message: Message, timeout: float, *, only: Sequence[str]) -> dict[str, str]:
-        """Send one message on these routes, past the outbox; route -> what kept it from being taken, or nothing."""
+    def tell(self, item: Notification, timeout: float, *, only: Sequence[str]) -> dict[str, str]:
+        """Tell these routes of one thing, past the outbox; route -> what kept it from being taken, or nothing."""
         found: dict[str, str] = {}
 
         def send(sender: Sender) -> None:
-            found[sender.route.name] = sender.send(message, timeout)
+            found[sender.route.name] = sender.tell(item, timeout)
 
         threads = {
             sender.route.name: threading.Thread(target=send, args=(sender,), daemon=True)

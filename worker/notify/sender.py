@@ -61,7 +61,7 @@ class Sender:
         try:
             with store.locks.hold(f"notify-{route.name}", patience=0.0):
                 if route.remind:
-                    store.notifications.remind(route.name, route.remind, self._desk.clock.now())
+                    store.notifications.remind(route.takes, route.remind, self._desk.clock.now())
                 waiting = store.notifications.waiting(route.takes, self._desk.clock.now())
                 held = [self._send_kind(event, items, timeout) for event, items in _by_event(waiting)]
         except Busy as error:
@@ -72,8 +72,15 @@ class Sender:
         waits = [wait for wait in held if wait] + ([] if next_at is None else [next_at - self._desk.clock.now()])
         return max(min(waits), 0.0) if waits else None
 
-    def send(self, message: Message, timeout: float | None = None) -> str:
-        """Send one message past the outbox; answers what kept the route from taking it, or nothing."""
+    def tell(self, item: Notification, timeout: float | None = None) -> str:
+        """Tell of one thing past the outbox; answers what kept the route from taking it, or nothing."""
+        return self._send(self._compose([item]), timeout)
+
+    def _compose(self, items: Sequence[Notification]) -> Message:
+        return self._desk.composer.compose(items, self._desk.clock.now(), self.route.mark)
+
+    def _send(self, message: Message, timeout: float | None) -> str:
+        """Send one message; answers what kept the route from taking it, or nothing."""
         try:
             self.route.way.send(message, timeout or self._desk.timeout)
         except WorkerError as error:
@@ -89,8 +96,7 @@ class Sender:
         early = self._last.get(event, float("-inf")) + self._desk.spacing - moment
         if early > 0:
             return early
-        now = self._desk.clock.now()
-        fault = self.send(self._desk.composer.compose(items, now, self.route.mark), timeout)
+        fault = self._send(self._compose(items), timeout)
         facts = {"route": self.route.name, "event": event, "count": len(items)}
         if fault:
             self._note_failure(items, fault, facts)

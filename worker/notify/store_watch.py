@@ -1,8 +1,9 @@
 """Telling people that the store cannot be written: the one fault that the outbox cannot hold.
 
 The store says when a write fails (a full or read-only disk, a server that is gone). If it still fails a few seconds
-later, every route that takes incidents is told, past the outbox, and again when the store works. What is known of it
-is in memory: a process that ends meanwhile finds out anew.
+later, every route that takes incidents is told, past the outbox, and again when the store works. One that does not take
+it is tried again, at growing intervals; so often, too, the log says that the fault goes on. What is known of it is in
+memory: a process that ends meanwhile finds out anew.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
+from worker.accounts.backoff import wait_after
 from worker.errors import Busy, WorkerError
 from worker.store.notifications import INCIDENT, RECOVERED, Notification
 
@@ -21,6 +23,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds for which a fault may pass by itself, and between two looks at it afterwards.
 PATIENCE = 5.0
+#: How often a route is tried that does not take the all-clear: two and a half minutes in all.
+_LAST_TRIES = 5
 _STORE = "store"
 
 
@@ -47,21 +51,33 @@ class StoreWatch(threading.Thread):
         """Wait for a fault, and follow it to its end."""
         while not self._stopping.is_set():
             self._woken.wait()
+            self._woken.clear()
             since = self._desk.clock.now()
             if not self._stopping.wait(PATIENCE):
                 self._follow(since)
-            self._woken.clear()
 
     def _follow(self, since: float) -> None:
-        told: list[Sender] = []
+        """Tell of a fault until every route has taken it, and of its end."""
+        clock, waiting = self._desk.clock, list(self._senders)
         fault: WorkerError | None = None
+        attempts, next_at = 0, clock.monotonic()
         while (fault := self._fault(fault)) is not None:
-            log.error("the store cannot be written", extra={"error": fault.message, "hint": fault.hint})
-            told += [sender for sender in self._senders if sender not in told and self._tell(sender, since, fault)]
+            if clock.monotonic() >= next_at:
+                log.error("the store cannot be written", extra={"error": fault.message, "hint": fault.hint})
+                waiting = [sender for sender in waiting if not self._tell(sender, since, fault)]
+                attempts += 1
+                next_at = clock.monotonic() + wait_after(attempts, None, 0.0, first=PATIENCE)
             if self._stopping.wait(PATIENCE):
                 return
-        for sender in told:
-            self._tell(sender, since, None)
+        self._give_all_clear([sender for sender in self._senders if sender not in waiting], since)
+
+    def _give_all_clear(self, told: list[Sender], since: float) -> None:
+        """Tell whoever was told, with some patience, but not while the next fault waits."""
+        self._woken.clear()
+        for attempt in range(1, _LAST_TRIES + 1):
+            told = [sender for sender in told if not self._tell(sender, since, None)]
+            if not told or self._woken.wait(wait_after(attempt, None, 0.0, first=PATIENCE)):
+                return
 
     def _fault(self, before: WorkerError | None) -> WorkerError | None:
         """What keeps the store from being written now; where somebody else holds it, what did `before`."""
@@ -81,7 +97,7 @@ class StoreWatch(threading.Thread):
         remedy = "" if fault is None else fault.hint
         facts = {"cause": _STORE, "reason": reason, "remedy": remedy, "since": since}
         item = Notification(0, f"{_STORE}-{event}-{since:.3f}", now, event, "", None, facts)
-        error = sender.send(self._desk.composer.compose([item], now, sender.route.mark))
+        error = sender.tell(item)
         told = {"route": sender.route.name, "event": event, "count": 1}
         if error:
             log.warning("a notification was not taken", extra={**told, "error": error})

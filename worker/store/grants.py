@@ -323,6 +323,8 @@ def settle(session: Session, account: AccountRow, finding: Finding, now: float) 
 
 def forget_failures(session: Session, row: GrantRow) -> None:
     """A clean slate, in the caller's transaction: no intent, no doubt, nothing held, nobody alarmed."""
-    session.execute(delete(RefreshIntentRow).where(col(RefreshIntentRow.account_id) == row.account_id))
+    intent = delete(RefreshIntentRow).where(col(RefreshIntentRow.account_id) == row.account_id)
+    # Not looked for among all that the session has loaded: a restore does this for every account.
+    session.execute(intent, execution_options={"synchronize_session": False})
     row.failures, row.failing_since, row.not_before, row.doubt = 0, None, None, ""
     row.held, row.held_since, row.alerted_at = None, None, None

@@ -72,8 +72,14 @@ class Notifications:
         self._database = database
 
     def waiting(self, route: Addressee, now: float) -> Sequence[Notification]:
-        """What a route has to be given now, oldest first; at most 500."""
-        untried = and_(col(DeliveryRow.route).is_(None), col(NotificationRow.created_at) > now - GIVEN_UP_AFTER)
+        """What a route has to be given now, oldest first; at most 500.
+
+        What was written while nobody delivered for days is given to a route all the same, if that one was served before.
+        """
+        served = select(func.max(col(DeliveryRow.notification_id))).where(col(DeliveryRow.route) == route.name)
+        recent = col(NotificationRow.created_at) > now - GIVEN_UP_AFTER
+        after = col(NotificationRow.id) > served.scalar_subquery()
+        untried = and_(col(DeliveryRow.route).is_(None), or_(recent, after))
         again = and_(_undone(), col(DeliveryRow.next_at) <= now)
         query = _addressed(route).where(or_(untried, again)).order_by(col(NotificationRow.id)).limit(_BATCH)
         with self._database.read() as session:
@@ -104,11 +110,13 @@ class Notifications:
                 row.given_up_at = now if item in old else None
         return old
 
-    def remind(self, route: str, interval: float, now: float) -> int:
-        """Tell this route again of accounts that still need consent; answers how many.
+    def remind(self, route: Addressee, interval: float, now: float) -> int:
+        """Tell this route again of accounts that still need consent, if it takes that; answers how many.
 
         When one is due, those that were told of longer than half the interval ago come along: one message a day.
         """
+        if NEEDS_CONSENT not in route.events:
+            return 0
         with self._database.read() as session:
             if not session.scalar(_forgotten(route, now, interval).limit(1)):
                 return 0
@@ -116,7 +124,7 @@ class Notifications:
             rows = list(session.scalars(_forgotten(route, now, interval, at_least=0.5)))
             for row in rows:
                 facts = _facts(row.cause, row.reason, _consent_remedy(row, row.cause), row.state_since)
-                session.add(_new(NEEDS_CONSENT, row.integration, row.name, {**facts, "reminder": True}, now, route))
+                session.add(_new(NEEDS_CONSENT, row.integration, row.name, {**facts, "reminder": True}, now, route.name))
             return len(rows)
 
     def jobs_waiting(self, integration: str, account: str) -> int:
@@ -244,7 +252,7 @@ def _for_route(name: str) -> ColumnElement[bool]:
     return or_(col(NotificationRow.route).is_(None), col(NotificationRow.route) == name)
 
 
-def _forgotten(route: str, now: float, interval: float, *, at_least: float = 1.0) -> Select[AccountRow]:
+def _forgotten(route: Addressee, now: float, interval: float, *, at_least: float = 1.0) -> Select[AccountRow]:
     """Accounts that need consent and of which this route was not told for so many intervals."""
     since = now - interval * at_least
     told = (
@@ -254,16 +262,17 @@ def _forgotten(route: str, now: float, interval: float, *, at_least: float = 1.0
             col(NotificationRow.account) == col(AccountRow.name),
             col(NotificationRow.event) == NEEDS_CONSENT,
             col(NotificationRow.created_at) > since,
-            _for_route(route),
+            _for_route(route.name),
         )
         .exists()
     )
-    return select(AccountRow).where(
+    query = select(AccountRow).where(
         col(AccountRow.state) == AccountState.NEEDS_CONSENT,
         col(AccountRow.state_since) <= since,
         col(AccountRow.state_since) > now - interval * _REMINDERS,
         ~told,
     )
+    return query if route.integrations is None else query.where(col(AccountRow.integration).in_(route.integrations))
 
 
 def _to_notification(row: NotificationRow, delivery: DeliveryRow | None) -> Notification:

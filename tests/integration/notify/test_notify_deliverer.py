@@ -58,6 +58,55 @@ def test_routes_can_change_while_it_runs(desk, webhook, receivers, flag, until):
     deliverer.stop(5)
 
 
+def test_end_waits_for_what_is_being_sent(desk, webhook, receiver, flag, until):
+    """What was taken is marked, so it is not told again after the next start."""
+    receiver.open.clear()
+    route = webhook(receiver)
+    deliverer = Deliverer(desk, [route])
+    deliverer.start()
+    flag()
+    deliverer.hear(MOVED)
+    until(lambda: receiver.taken, "the request")
+    ending = threading.Thread(target=deliverer.stop, args=(30,))
+    ending.start()
+    receiver.open.set()
+    ending.join()
+    assert desk.store.notifications.waiting(route.takes, desk.clock.now()) == []
+    assert len(receiver.taken) == 1
+
+
+def test_last_news_do_not_wait_for_company(desk, webhook, receiver, flag, until):
+    """Nobody would be there to send them a minute later."""
+    deliverer = Deliverer(desk, [webhook(receiver)])
+    deliverer.start()
+    for account in ("acme", "beta"):
+        flag(account)
+        deliverer.hear(MOVED)
+        until(lambda: receiver.taken, "the first")
+    deliverer.stop(30)
+    told = [item["account"] for document in receiver.documents for item in document["data"]["items"]]
+    assert told == ["acme", "beta"]
+
+
+def test_route_that_does_not_take_an_alarm_is_not_pestered(desk, webhook, receiver, clock, until):
+    """However long the store cannot be written, it is tried at growing intervals."""
+    receiver.status = 500
+    deliverer = Deliverer(desk, [webhook(receiver)])
+    deliverer.start()
+    path = desk.store.database.path
+    path.rename(path.with_suffix(".away"))
+    with pytest.raises(WorkerError):
+        desk.store.database.prove_writable()
+    until(lambda: receiver.taken, "the alarm")
+    looks = Looks(desk.store.database)
+    until(lambda: looks.count > 1, "two more looks")
+    assert len(receiver.taken) == 1
+    clock.advance(2 * PATIENCE)
+    until(lambda: len(receiver.taken) == 2, "the next try")
+    path.with_suffix(".away").rename(path)
+    deliverer.stop(5)
+
+
 def test_store_that_cannot_be_written_is_told_past_the_outbox(desk, webhook, receiver, until):
     """And again when it can."""
     deliverer = Deliverer(desk, [webhook(receiver)])

@@ -177,12 +177,22 @@ def test_new_route_is_not_given_what_is_older_than_a_day(store: Store) -> None:
     assert _events(store, NOW + GIVEN_UP_AFTER) == []
 
 
+def test_route_gets_what_was_written_while_nobody_delivered(store: Store) -> None:
+    """A worker that stood still for days has its old news told, if the route was served before."""
+    enrol(store)
+    _flag(store)
+    store.notifications.delivered(_waiting(store), "ops", NOW)
+    enrol(store, "beta")
+    _flag(store, "beta")
+    assert _events(store, NOW + 5 * DAY) == [("needs_consent", "beta")]
+
+
 def test_reminder_comes_once_an_interval(store: Store) -> None:
     """As long as the account needs consent."""
     enrol(store)
     _flag(store)
     store.notifications.delivered(_waiting(store), "ops", NOW)
-    assert [store.notifications.remind("ops", DAY, NOW + hours * 3600) for hours in (12, 23, 25, 26)] == [0, 0, 1, 0]
+    assert [store.notifications.remind(OPS, DAY, NOW + hours * 3600) for hours in (12, 23, 25, 26)] == [0, 0, 1, 0]
     (item,) = _waiting(store, NOW + 26 * 3600)
     assert (item.event, item.facts["reminder"], item.facts["since"]) == ("needs_consent", True, NOW)
 
@@ -191,8 +201,16 @@ def test_reminder_is_for_the_route_that_wants_it(store: Store) -> None:
     """Another one has its own interval, or none."""
     enrol(store)
     _flag(store)
-    store.notifications.remind("ops", DAY, NOW + 2 * DAY)
+    store.notifications.remind(OPS, DAY, NOW + 2 * DAY)
     assert _events(store, NOW + 2 * DAY, Addressee("pager", EVENTS)) == []
+
+
+@pytest.mark.parametrize("route", [Addressee("ops", ("incident",)), Addressee("ops", EVENTS, ("elsewhere",))])
+def test_route_is_reminded_of_what_it_takes_only(store: Store, route: Addressee) -> None:
+    """Nothing is written that nobody would be given."""
+    enrol(store)
+    _flag(store)
+    assert store.notifications.remind(route, DAY, NOW + 2 * DAY) == 0
 
 
 def test_reminders_of_several_accounts_fall_together(store: Store) -> None:
@@ -200,14 +218,14 @@ def test_reminders_of_several_accounts_fall_together(store: Store) -> None:
     for hour, account in enumerate(("acme", "beta", "corp")):
         enrol(store, account)
         _flag(store, account, NOW + hour * 3600)
-    assert store.notifications.remind("ops", DAY, NOW + DAY + 60) == 3
+    assert store.notifications.remind(OPS, DAY, NOW + DAY + 60) == 3
 
 
 def test_reminders_end(store: Store) -> None:
     """Nobody reads the fifteenth."""
     enrol(store)
     _flag(store)
-    reminded = [store.notifications.remind("ops", DAY, NOW + day * DAY + 60) for day in range(1, 20)]
+    reminded = [store.notifications.remind(OPS, DAY, NOW + day * DAY + 60) for day in range(1, 20)]
     assert sum(reminded) == 13
 
 
@@ -216,7 +234,7 @@ def test_account_that_recovered_is_not_reminded_of(store: Store) -> None:
     enrol(store)
     _flag(store)
     enrol(store)
-    assert store.notifications.remind("ops", DAY, NOW + 2 * DAY) == 0
+    assert store.notifications.remind(OPS, DAY, NOW + 2 * DAY) == 0
 
 
 def test_jobs_that_wait_for_the_account_are_counted(store: Store) -> None:

@@ -72,7 +72,7 @@ class House:
 
     def rotation(self, **changes: Any) -> Rotation:
         """A rotation in this process."""
-        settings: dict[str, Any] = {"step": lambda _step: None, "ring": lambda: None, "file": self.file} | changes
+        settings: dict[str, Any] = {"step": lambda _step: None, "ring": lambda: False, "file": self.file} | changes
         return Rotation(
             self.store, self.sealer, settings["file"], "the file", self.folder, settings["ring"], settings["step"], 5
         )
@@ -264,9 +264,10 @@ def test_daemon_that_follows_is_waited_for(house: House) -> None:
     note = f"the daemon, {process_note()}"
     write_keys_in_use(house.folder, ["k1"], follows=True)
 
-    def ring() -> None:
+    def ring() -> bool:
         assert house.sealing() == {"k1": _VALUES}
         write_keys_in_use(house.folder, house.ids, follows=True)
+        return True
 
     with house.store.locks.hold("daemon", note=note):
         assert house.rotate(ring=ring).values == _VALUES
@@ -280,6 +281,28 @@ def test_daemon_whose_keyring_is_fixed_has_to_be_started_again_first(house: Hous
         house.rotate()
     assert (house.ids, house.sealing()) == (["k1", "k2"], {"k1": _VALUES})
     assert house.rotate().added is None
+
+
+def test_daemon_that_listens_is_heard_out(house: House) -> None:
+    """It answers the bell, so it is here; what keys it has is not guessed from another one's note, or from none."""
+    threads: list[threading.Timer] = []
+
+    def ring() -> bool:
+        threads.append(threading.Timer(0.3, write_keys_in_use, (house.folder, ["k1"]), {"follows": False}))
+        threads[0].start()
+        return True
+
+    note = f"the daemon, {process_note()}"
+    with house.store.locks.hold("daemon", note=note), pytest.raises(TryAgainLater, match='does not know key "k2" yet'):
+        house.rotate(ring=ring)
+    threads[0].join()
+    assert house.sealing() == {"k1": _VALUES}
+
+
+def test_daemon_elsewhere_is_not_asked(house: House) -> None:
+    """It does not hear this machine's bell, and reads its own keyring."""
+    with house.store.locks.hold("daemon", note="the daemon, process 1 on elsewhere"):
+        assert house.rotate().values == _VALUES
 
 
 def test_note_of_a_daemon_that_is_gone_is_not_believed(house: House) -> None:

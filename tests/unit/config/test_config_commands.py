@@ -106,6 +106,15 @@ def test_command_that_hangs_is_killed_with_its_children(tmp_path):
         time.sleep(0.01)
 
 
+def test_child_that_outlives_its_command_is_killed(tmp_path):
+    """It holds the output open, so nobody can say that the output is complete."""
+    with pytest.raises(TryAgainLater, match="did not end within"):
+        run_command(("sh", "-c", "sleep 600 & echo $! > child"), PLACE, dict(os.environ), tmp_path, timeout=0.5)
+    child = int((tmp_path / "child").read_text())
+    while _runs(child):
+        time.sleep(0.01)
+
+
 def test_command_that_closes_its_output_and_hangs_is_killed(tmp_path):
     """The end of its output is not its end."""
     argv = (sys.executable, "-c", "import os, time; os.close(1); os.close(2); time.sleep(600)")

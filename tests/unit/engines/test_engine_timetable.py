@@ -7,7 +7,7 @@ from statistics import mean
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from worker.config.cron import parse_cron
@@ -160,6 +160,7 @@ def test_cron_firing_lies_after_now(job_config, cron, zone, now, jitter):
 
 @settings(deadline=None)
 @given(cron=crons, zone=zones, now=moments, jitter=st.sampled_from([0.0, 30.0, 599.5]))
+@example(cron="7,37 */3 * * *", zone="UTC", now=0.0, jitter=599.5)
 def test_cron_firing_is_strictly_after_the_one_before(job_config, cron, zone, now, jitter):
     """From one firing the next is found, and never the same one."""
     timetable = Timetable(job_config(cron=cron, timezone=zone, jitter=jitter))

@@ -63,3 +63,21 @@ def test_rate_limit_gives_up_when_patience_ends():
     limiter = RateLimiter(RateLimit(1, 3600.0, "integration"))
     limiter.acquire("acme", 0.0)
     assert not limiter.acquire("acme", 0.05)
+
+
+def test_rate_limits_of_many_accounts_take_no_threads():
+    """A limit per account, a hundred accounts: as many threads as before."""
+    before = threading.active_count()
+    limiter = RateLimiter(RateLimit(3, 3600.0, "account"))
+    for number in range(100):
+        limiter.acquire(f"account{number}", 0.0)
+    assert threading.active_count() == before
+
+
+def test_rate_limit_forgets_what_lies_before_the_window():
+    """A limiter that lives for months does not grow with every request."""
+    limiter = RateLimiter(RateLimit(5, 0.02, "integration"))
+    for _ in range(30):
+        assert limiter.acquire("acme", 30.0)
+    (window,) = limiter._windows.values()
+    assert window._bucket.count() <= 6

@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from worker.config.sections.notify import EVENTS
 from worker.config.toml_text import to_toml
 from worker.notify.routes import signing_secret
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 MARK = "[drill]"
 #: The route of a worker that has none.
 BUILT_IN = "built-in receiver"
-_ALL = ("needs_consent", "incident", "failing", "recovered")
 #: Runs the operator's command in his folder, and with room on the disk: that is full for the drill's daemon alone.
 _ELSEWHERE = (
     "import os, resource, sys; hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1];"
@@ -62,7 +62,7 @@ class DrillRoutes:
 def built_in(url: str) -> DrillRoutes:
     """The routes of a worker that has none: one receiver in this process."""
     routes = DrillRoutes()
-    routes.add(BUILT_IN, _ALL, MARK, webhook=url, sign=False)
+    routes.add(BUILT_IN, EVENTS, MARK, webhook=url, sign=False)
     return routes
 
 
