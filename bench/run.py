@@ -35,7 +35,7 @@ PARTS = ("requests", "urllib3", "requests-oauthlib", "Authlib", "google-auth", "
 
 def read_arguments():
     made = argparse.ArgumentParser(prog="bench/run.py", description="Ratios, measured side by side in one run.")
-    made.add_argument("--quick", action="store_true", help="about 20 seconds, rough figures")
+    made.add_argument("--quick", action="store_true", help="about a minute, rough figures")
     made.add_argument("--json", action="store_true", help="one JSON document instead of tables")
     made.add_argument("--only", choices=BENCHMARKS, action="append", help="may be repeated")
     return made.parse_args()

@@ -63,7 +63,7 @@ def test_faults_process_stopped_at_any_step_goes_on_or_says_why(operation, colum
     """A line in every step under every fault, and a system call: no violation, and every step was found."""
     unable = syscalls.missing()
     if unable and CALLS in columns:
-        assert "CI" not in os.environ, unable
+        assert "CI" not in os.environ or "not installed" not in unable, unable
         if columns == (CALLS,):
             pytest.skip(unable)
     chosen = [word for column in columns for word in ("--fault", column)]

@@ -1,8 +1,8 @@
 """Reading an answer's body within bounds: so many bytes, unpacked, and no more.
 
-What a server sends is its own choice: a hundred megabytes, a kilobyte that unpacks to a gigabyte, or a byte a minute.
-Bytes are counted as they come out of the decoder, which unpacks no more than is asked of it, and whoever waits is asked
-between any two reads whether he still wants to.
+What a server sends is its own choice: a hundred megabytes, or a kilobyte that unpacks to a gigabyte. Bytes are counted
+as they come out of the decoder, which unpacks no more than is asked of it. (One that sends a byte a minute is held by
+the line or the carrier on which it is read.)
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import DecodeError, ProtocolError, ReadTimeoutError, SSLError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 #: Bytes asked for at once.
 _PART = 1 << 16
@@ -28,11 +28,11 @@ class BrokenOffError(requests.RequestException):
     """The answer ended before its end."""
 
 
-def read_bounded(response: requests.Response, largest: int, still: Callable[[], None] = lambda: None) -> bytes:
+def read_bounded(response: requests.Response, largest: int) -> bytes:
     """The body, unpacked, of a response that was asked for with `stream=True`.
 
-    Raises UnreadableError when it is longer than `largest` bytes, what requests raises when it breaks off or cannot be
-    unpacked, and whatever `still` raises; `still` is called whenever some of it has come.
+    Raises UnreadableError when it is longer than `largest` bytes, and what requests raises when it breaks off or cannot
+    be unpacked.
     """
     body = bytearray()
     for part in _parts(response):
@@ -40,7 +40,6 @@ def read_bounded(response: requests.Response, largest: int, still: Callable[[], 
         if len(body) > largest:
             response.close()
             raise UnreadableError(f"the answer is longer than {largest} bytes", response=response)
-        still()
     return bytes(body)
 
 
@@ -50,10 +49,10 @@ def is_read(response: requests.Response) -> bool:
     return content is not False
 
 
-def load(response: requests.Response, largest: int, still: Callable[[], None] = lambda: None) -> None:
+def load(response: requests.Response, largest: int) -> None:
     """Put the body where `content`, `text` and `json()` look for it, unless it is there. Raises as `read_bounded`."""
     if not is_read(response):
-        response._content = read_bounded(response, largest, still)  # noqa: SLF001 - as above
+        response._content = read_bounded(response, largest)  # noqa: SLF001 - as above
         response._content_consumed = True  # type: ignore[attr-defined] # noqa: SLF001
 
 

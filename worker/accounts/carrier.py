@@ -6,18 +6,22 @@ not sent again once its connection has broken: the stream is spent by then, and 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from requests.adapters import HTTPAdapter
 from requests.utils import rewind_body
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, ReadTimeoutError
 from urllib3.util import Retry
 
-from worker.accounts.final_answer import POOLS
+from worker.accounts.adapter import PreparingAdapter
+from worker.accounts.final_answer import FinalAnswer
 from worker.errors import BodyNotReplayable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import requests
+    from urllib3.connection import HTTPConnection
 
 #: Methods that may be sent again without harm (RFC 9110, section 9.2.2).
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
@@ -53,30 +57,25 @@ def _retries(read: int) -> Retry:
     )
 
 
-class _Adapter(HTTPAdapter):
-    """Waits for the final answer, through a proxy as well."""
+class _Adapter(PreparingAdapter):
+    """Waits for the final answer, as long as nobody has anything against it."""
 
-    def __init__(self, retries: Retry) -> None:
-        super().__init__(pool_maxsize=_POOL, max_retries=retries)
+    def __init__(self, retries: Retry, still: Callable[[], None]) -> None:
+        def prepare(connection: HTTPConnection) -> None:
+            connection.response_class = partial(FinalAnswer, still=still)  # type: ignore[assignment]
 
-    def init_poolmanager(self, *arguments: Any, **settings: Any) -> None:
-        """See HTTPAdapter."""
-        super().init_poolmanager(*arguments, **settings)
-        self.poolmanager.pool_classes_by_scheme = POOLS
-
-    def proxy_manager_for(self, *arguments: Any, **settings: Any) -> Any:
-        """See HTTPAdapter."""
-        manager = super().proxy_manager_for(*arguments, **settings)
-        manager.pool_classes_by_scheme = POOLS
-        return manager
+        super().__init__(prepare, pool_maxsize=_POOL, max_retries=retries)
 
 
 class Carrier(_Adapter):
-    """Sends again what never reached the server, and once an idempotent request whose connection broke."""
+    """Sends again what never reached the server, and once an idempotent request whose connection broke.
 
-    def __init__(self) -> None:
-        super().__init__(_retries(read=1))
-        self._once = _Adapter(_retries(read=0))
+    `still` is called before every read from the network; what it raises ends the request.
+    """
+
+    def __init__(self, still: Callable[[], None]) -> None:
+        super().__init__(_retries(read=1), still)
+        self._once = _Adapter(_retries(read=0), still)
 
     def send(self, request: requests.PreparedRequest, *arguments: Any, **settings: Any) -> requests.Response:
         """See HTTPAdapter."""

@@ -9,18 +9,13 @@ from __future__ import annotations
 import io
 import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from requests.adapters import HTTPAdapter
-
-from worker.accounts.final_answer import POOLS
+from worker.accounts.adapter import PreparingAdapter
+from worker.accounts.final_answer import FinalAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from urllib3.connection import HTTPConnection
-    from urllib3.connectionpool import HTTPConnectionPool
-    from urllib3.poolmanager import PoolManager
 
 
 class Line:
@@ -39,53 +34,28 @@ class Line:
                 # Not an SSLSocket's own shutdown, which takes the TLS layer from under the thread that reads.
                 socket.socket.shutdown(opened, socket.SHUT_RDWR)
 
-    def watch(self, make_pool: type[HTTPConnectionPool]) -> Callable[..., HTTPConnectionPool]:
-        """A maker of pools whose connections are known here."""
+    def watch(self, connection: HTTPConnection) -> None:
+        """Know this connection's socket as soon as there is one."""
+        connect = connection.connect
 
-        def make(*place: Any, **settings: Any) -> HTTPConnectionPool:
-            pool = make_pool(*place, **settings)
-            connection_class: Any = pool.ConnectionCls
+        def connect_and_tell() -> None:
+            connect()
+            # Kept here: the connection lets go of it as soon as an answer says that it is the last one.
+            if connection.sock is not None:
+                self._sockets.append(connection.sock)
 
-            def connection(**settings: Any) -> HTTPConnection:
-                made: HTTPConnection = connection_class(**settings)
-                connect = made.connect
-
-                def connect_and_tell() -> None:
-                    connect()
-                    # Kept here: the connection lets go of it as soon as an answer says that it is the last one.
-                    if made.sock is not None:
-                        self._sockets.append(made.sock)
-
-                made.connect = connect_and_tell  # type: ignore[method-assign]
-                return made
-
-            pool.ConnectionCls = connection  # type: ignore[assignment]
-            return pool
-
-        return make
+        connection.connect = connect_and_tell  # type: ignore[method-assign]
 
 
-class LineAdapter(HTTPAdapter):
+class LineAdapter(PreparingAdapter):
     """Sends over a line, once."""
 
     def __init__(self, line: Line) -> None:
-        self._line = line
-        super().__init__(max_retries=0)
+        def prepare(connection: HTTPConnection) -> None:
+            connection.response_class = FinalAnswer
+            line.watch(connection)
 
-    def init_poolmanager(self, *arguments: Any, **settings: Any) -> None:
-        """See HTTPAdapter."""
-        super().init_poolmanager(*arguments, **settings)
-        self._watch(self.poolmanager)
-
-    def proxy_manager_for(self, *arguments: Any, **settings: Any) -> Any:
-        """See HTTPAdapter."""
-        manager = super().proxy_manager_for(*arguments, **settings)
-        self._watch(manager)
-        return manager
-
-    def _watch(self, manager: PoolManager) -> None:
-        pools: dict[str, Any] = {scheme: self._line.watch(pool) for scheme, pool in POOLS.items()}
-        manager.pool_classes_by_scheme = pools
+        super().__init__(prepare, max_retries=0)
 
 
 class Form(io.BytesIO):

@@ -9,7 +9,7 @@ integration's own, and the answer decides (RFC 6750, section 3):
     anything else                                     the caller gets the answer
 
 requests re-reads proxies, CA bundle and netrc from the environment with every request, a third of its time. A session
-that serves for months reads them once for each origin.
+reads them once for each host.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class AccountSession(requests.Session):
         # Keeps requests from asking netrc for credentials; the token is attached hop by hop, below.
         self.auth = _from_address
         self.cookies = few_cookies()
-        carrier = Carrier()
+        carrier = Carrier(self._pace.check)
         for scheme in ("https://", "http://"):
             self.mount(scheme, carrier)
         #: Requests sent, replays included.
@@ -235,9 +235,9 @@ class AccountSession(requests.Session):
             response.close()
 
     def _load(self, response: requests.Response) -> None:
-        """Read the body, as `requests` does where nobody streams; for as long as the run may take."""
+        """Read the body, as `requests` does where nobody streams."""
         try:
-            load(response, self._settings.largest_answer, self._pace.check)
+            load(response, self._settings.largest_answer)
         except UnreadableError as error:
             url = (response.url or "").partition("?")[0]
             raise WorkerError(

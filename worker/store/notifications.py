@@ -124,7 +124,9 @@ class Notifications:
             rows = list(session.scalars(_forgotten(route, now, interval, at_least=0.5)))
             for row in rows:
                 facts = _facts(row.cause, row.reason, _consent_remedy(row, row.cause), row.state_since)
-                session.add(_new(NEEDS_CONSENT, row.integration, row.name, {**facts, "reminder": True}, now, route.name))
+                session.add(
+                    _new(NEEDS_CONSENT, row.integration, row.name, {**facts, "reminder": True}, now, route.name)
+                )
             return len(rows)
 
     def jobs_waiting(self, integration: str, account: str) -> int:

@@ -199,6 +199,20 @@ class TestApi:
         with pytest.raises(DeadlineExceeded):
             house.session(house.admit(), pace=Deadline(3)).get("things")
 
+    def test_header_fields_that_drip_end_with_the_run(self, build, serve):
+        """They too restart the read timeout with every byte."""
+        house = build(None, serve(raw(HEAD + b"X: ", b"x", repeat=60_000)))
+        with pytest.raises(DeadlineExceeded):
+            house.session(house.admit(), pace=Deadline(3)).get("things")
+
+    def test_stream_that_drips_ends_with_the_run(self, build, serve):
+        """In its caller's hands: the job need not look at the clock."""
+        drip = raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", repeat=1_000_000)
+        house = build(None, serve(drip))
+        response = house.session(house.admit(), pace=Deadline(5)).get("things", stream=True)
+        with pytest.raises(DeadlineExceeded):
+            list(response.iter_content(100))
+
     def test_interim_answer_is_not_taken_for_the_answer(self, build, serve):
         """On a kept connection, the true one would be the next request's."""
         hints = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"

@@ -57,6 +57,6 @@ def test_streams_without_a_place_are_not_replayable(body):
 
 def test_carrier_closes_all_its_connections():
     """Those for streams too."""
-    carrier = Carrier()
+    carrier = Carrier(lambda: None)
     carrier.close()
     assert (len(carrier.poolmanager.pools), len(carrier._once.poolmanager.pools)) == (0, 0)
