@@ -80,14 +80,15 @@ class Failures:
             case NoAnswer(evidence=evidence):
                 return self._in_doubt(grant, evidence)
 
-    def postponed(
-        self, grant: Grant, evidence: dict[str, object], after: float | None, ambiguous: str = ""
-    ) -> WorkerError:
-        """Try again later: after what the other side asked for, and never sooner than our own backoff."""
+    def postponed(self, grant: Grant, evidence: dict[str, object], after: float | None, doubt: str = "") -> WorkerError:
+        """Try again later: after what the other side asked for, and never sooner than our own backoff.
+
+        `doubt` is what may hide a rotation of this generation.
+        """
         wait = wait_after(grant.failures + 1, after, random.random())  # noqa: S311
         now = self._clock.now()
         finding = Finding("try again later", f"no new access token: {words_of(evidence)}", evidence)
-        self._store.grants.fail_refresh(grant, finding, now, not_before=now + wait, doubt=ambiguous)
+        self._store.grants.fail_refresh(grant, finding, now, not_before=now + wait, doubt=doubt)
         return self._failed(grant, finding, wait)
 
     def misconfigured(self, grant: Grant, error: Misconfigured) -> None:

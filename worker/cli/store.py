@@ -10,10 +10,11 @@ import typer
 from worker.cli.invocation import invocation
 from worker.cli.output import print_json, say, tell
 from worker.clock import rfc3339
-from worker.errors import NeedsConsent, UsageFault
+from worker.errors import NeedsConsent
 
 if TYPE_CHECKING:
     from worker.store.restore import RestoreReport
+    from worker.wiring import Wiring
 
 group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The database: check, backup, restore, migrate.")
 
@@ -53,15 +54,27 @@ def check(context: typer.Context) -> None:
 
     called = invocation(context)
     wiring = called.wiring()
-    database = wiring.store.database
-    faults = database.integrity_faults()
-    faults += [unopened.message for unopened in find_unopened(database, wiring.sealer)[1]]
+    name, faults = _faults_of_file(wiring)
+    if not faults:
+        faults = [unopened.message for unopened in find_unopened(wiring.store.database, wiring.sealer)[1]]
     if called.as_json:
-        print_json({"database": database.name, "faults": faults})
-        raise typer.Exit(78 if faults else 0)
+        print_json({"database": name, "faults": faults})
+        raise typer.Exit(StoreUnusable.exit_code if faults else 0)
     if faults:
-        raise StoreUnusable("\n".join([f"{database.name}: {len(faults)} faults", *faults]), hint="restore a backup")
-    say(f"{database.name}: sound")
+        raise StoreUnusable(
+            "\n".join([f"{name}: {len(faults)} faults", *faults]), hint="restore a backup: worker store restore FILE"
+        )
+    say(f"{name}: sound")
+
+
+def _faults_of_file(wiring: Wiring) -> tuple[str, list[str]]:
+    """The database's name, and what is wrong with its file: a damaged one cannot be opened as a store."""
+    from contextlib import closing
+
+    from worker.store.database import Database
+
+    with closing(Database(wiring.config.store.read_url(wiring.environ, wiring.config.base_dir))) as database:
+        return database.name, database.integrity_faults()
 
 
 @group.command("backup")
@@ -103,8 +116,8 @@ def restore(
 ) -> None:
     """Put a backup in the store's place. The daemon must not run. The database that is replaced is kept aside.
 
-    Refresh tokens that were replaced since the backup are spent: their accounts need consent, and those tokens are
-    never sent. Exit code 3 when that is so for any account.
+    On a terminal it asks first. Refresh tokens that were replaced since the backup are spent: their accounts need
+    consent, and those tokens are never sent. Exit code 3 when that is so for any account.
 
     Example: worker store restore /var/backups/worker-2026-11-20.db
     """
@@ -115,9 +128,7 @@ def restore(
     called = invocation(context)
     wiring = called.wiring()
     place = wiring.store_place()
-    if not yes:
-        if not sys.stdin.isatty():
-            raise UsageFault("a restore replaces the store, and nobody can be asked", hint="add --yes")
+    if not yes and sys.stdin.isatty():
         typer.confirm(f"Replace the store by {file}?", abort=True, err=True)
     report = restoring.restore(place, Path(file).absolute(), wiring.clock.now())
     if called.as_json:

@@ -10,7 +10,8 @@ import requests
 
 from worker import __version__
 from worker.accounts.clock_watch import REMEDY, sentence
-from worker.accounts.netrc import given_only
+from worker.accounts.lone_call import sent
+from worker.accounts.one_call import Line
 from worker.doctor.diagnosis import Diagnosis, Level, of_error
 from worker.errors import WorkerError
 from worker.jobs.addresses import origin
@@ -75,13 +76,10 @@ class _Found:
 
 
 def _ask(parts: Parts, client: Client, subject: str, url: str) -> _Found:
-    timeouts = (client.integration.connect_timeout, client.integration.read_timeout)
     agent = parts.config.worker.user_agent or f"headless-worker/{__version__}"
     asked_at = parts.clock.now()
     try:
-        with requests.get(
-            url, timeout=timeouts, allow_redirects=False, stream=True, auth=given_only, headers={"User-Agent": agent}
-        ) as response:
+        with sent("GET", url, client.timeouts, Line(), headers={"User-Agent": agent}) as response:
             status, fields = response.status_code, response.headers
     except requests.exceptions.SSLError as error:
         message = f"{url}: the certificate is not accepted ({_cause(error)})"

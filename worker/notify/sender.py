@@ -84,7 +84,7 @@ class Sender:
         try:
             self.route.way.send(message, timeout or self._desk.timeout)
         except WorkerError as error:
-            return error.message
+            return f"{error.message}; try: {error.hint}" if error.hint else error.message
         except Exception as error:  # a plugin's own fault is the route's, and does not end the thread
             log.warning("a notification route broke", extra={"route": self.route.name}, exc_info=error)
             return f"{type(error).__name__} in the route"

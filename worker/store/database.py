@@ -16,7 +16,7 @@ import hashlib
 import json
 import secrets
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +28,10 @@ from sqlalchemy.orm import Session
 
 from worker.errors import Busy, StoreUnusable, TryAgainLater, UsageFault
 from worker.store.anchor import Anchor
-from worker.store.driver_errors import is_damage, of_postgresql, of_sqlite
+from worker.store.driver_errors import MOST_CONNECTIONS, is_damage, of_postgresql, of_sqlite
 from worker.store.files import create_private_file
 from worker.store.ground import refuse_foreign_files
+from worker.store.presence import Presence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
     from worker.errors import WorkerError
-    from worker.store.presence import Presence
 
 #: Seconds a transaction waits for another one's lock before it gives up with Busy.
 LOCK_WAIT = 30.0
@@ -61,7 +61,7 @@ _PRAGMAS = (
 _DAMAGE_HINT = "restore a backup: worker store restore FILE"
 #: Connections kept open; more are opened under load and closed again.
 _POOL_SIZE = 8
-_POOL_OVERFLOW = 64
+_POOL_OVERFLOW = MOST_CONNECTIONS - _POOL_SIZE
 #: How a row that a transaction is about to change is read on PostgreSQL: nobody else changes it until then. (SQLite
 #: lets one writer in at a time anyway, and leaves the words out.) FOR NO KEY UPDATE, so that others may still refer
 #: to it.
@@ -78,7 +78,7 @@ class Database:
         self._lock_wait = lock_wait
         self._anchor: Anchor | None = None
         #: Our share of the file, if it is one that a restore may want to replace.
-        self.presence: Presence | None = None
+        self._presence: Presence | None = None
         if self.is_sqlite:
             create_private_file(self.path)
             refuse_foreign_files(self.path)
@@ -170,6 +170,13 @@ class Database:
         # Taken away between BEGIN and COMMIT: what was committed stands in the copy that is saved now.
         self._hold_file()
 
+    def take_share(self) -> None:
+        """Take our share of the file, so that no restore replaces it. Raises StoreUnusable while one does."""
+        self._presence = Presence(self.path)
+        if self._anchor is not None:
+            # One may have ended since the file was looked at first.
+            self._anchor.take_anew()
+
     def _hold_file(self) -> None:
         if self._anchor is not None:
             self._anchor.hold(self.engine.dispose)
@@ -207,12 +214,27 @@ class Database:
         if not self.is_sqlite:
             return []
         try:
-            with self._reading() as session:
-                found = session.connection().exec_driver_sql("PRAGMA integrity_check").scalars().all()
-                broken = session.connection().exec_driver_sql("PRAGMA foreign_key_check").all()
+            found, orphans = self._asked("PRAGMA integrity_check"), self._asked("PRAGMA foreign_key_check")
         except StoreUnusable as error:
-            return [error.message]
-        return [str(line) for line in found if line != "ok"] + [f"orphaned row in {row[0]}" for row in broken]
+            return self._faults_by_table() or [error.message]
+        return [line for line in found if line != "ok"] + [f"orphaned row in {table}" for table in orphans]
+
+    def _faults_by_table(self) -> list[str]:
+        """Which tables are damaged: a look at the whole file breaks off at the first page that is none."""
+        faults: list[str] = []
+        with suppress(StoreUnusable):
+            for table in self._asked("SELECT name FROM sqlite_master WHERE type = 'table'"):
+                try:
+                    found = self._asked(f'PRAGMA integrity_check("{table}")')
+                except StoreUnusable as error:
+                    found = [str(error.evidence.get("driver", error.message))]
+                faults += [f"{table}: {line}" for line in found if line != "ok"]
+        return faults
+
+    def _asked(self, query: str) -> list[str]:
+        """The first column of what SQLite answers."""
+        with self._reading() as session:
+            return [str(value) for value in session.connection().exec_driver_sql(query).scalars()]
 
     def refuse_damaged(self) -> None:
         """Look the file over, at a cost that does not grow with it beyond a point. Raises StoreUnusable.
@@ -235,8 +257,8 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
-        if self.presence is not None:
-            self.presence.end()
+        if self._presence is not None:
+            self._presence.end()
         if self._anchor is not None:
             # Whoever opens it again takes what stands there then: a backup may have been put back.
             self._anchor.take_anew()
@@ -251,13 +273,13 @@ class Database:
                 self._damage = str(error.orig)
             raise self._translate(error) from error
         except PoolExhausted as error:
-            raise Busy(f"{self.name}: all {_POOL_SIZE + _POOL_OVERFLOW} connections are in use") from error
+            raise Busy(f"{self.name}: all {MOST_CONNECTIONS} connections are in use") from error
         except NoResultFound as error:
             raise UsageFault("the account was removed meanwhile", hint="worker accounts list") from error
 
     def _translate(self, error: DBAPIError) -> Exception:
         if not self.is_sqlite:
-            return of_postgresql(error.orig, self.name, self._lock_wait, _POOL_SIZE + _POOL_OVERFLOW)
+            return of_postgresql(error.orig, self.name, self._lock_wait)
         self._hold_file()
         found = of_sqlite(error.orig, self.path, self._lock_wait)
         if isinstance(found, Busy):

@@ -52,8 +52,11 @@ class Locks(Protocol):
         Raises Busy, naming the holder, when somebody else has it now.
         """
 
-    def may_outlive(self, since: float, now: float) -> float:
-        """Seconds for which somebody who took a lock at `since` may still be at work although the lock is free."""
+    def may_outlive(self, since: float, now: float, longest: float) -> float:
+        """Seconds for which somebody who took a lock at `since` may still be at work although the lock is free.
+
+        `longest` is how many seconds what he asks another server for may take.
+        """
 
 
 def process_note() -> str:
@@ -81,14 +84,16 @@ class FileLocks:
     @contextmanager
     def hold(self, name: str, *, patience: float = PATIENCE, note: str = "") -> Iterator[None]:
         """See Locks."""
-        held = _Held(self._acquire(name, patience, note), note)
+        held, owner = _Held(self._acquire(name, patience, note), note), os.getpid()
         self._held[name] = held
         try:
             yield
         finally:
             if self._held.get(name) is held:
                 del self._held[name]
-            _let_go(held.descriptor)
+            # A child that a job has forked may come by here as well, on its way out: the lock is not its own.
+            if os.getpid() == owner:
+                _let_go(held.descriptor)
 
     def renew(self, name: str) -> None:
         """See Locks. A lock is lost here when somebody cleans the folder: the next one would lock a file of its own."""
@@ -99,7 +104,7 @@ class FileLocks:
             lost, held.descriptor = held.descriptor, self._acquire(name, 0, held.note)
             _let_go(lost)
 
-    def may_outlive(self, since: float, now: float) -> float:  # noqa: ARG002 - as agreed
+    def may_outlive(self, since: float, now: float, longest: float) -> float:  # noqa: ARG002 - as agreed
         """See Locks: not at all, the kernel frees a lock when its holder is no more."""
         return 0.0
 

@@ -74,7 +74,7 @@ class Notifications:
     def waiting(self, route: Addressee, now: float) -> Sequence[Notification]:
         """What a route has to be given now, oldest first; at most 500.
 
-        What was written while nobody delivered for days is given to a route all the same, if that one was served before.
+        What was written while nobody delivered for days is given to a route that was served before all the same.
         """
         served = select(func.max(col(DeliveryRow.notification_id))).where(col(DeliveryRow.route) == route.name)
         recent = col(NotificationRow.created_at) > now - GIVEN_UP_AFTER
@@ -122,11 +122,7 @@ class Notifications:
                 return 0
         with self._database.write() as session:
             rows = list(session.scalars(_forgotten(route, now, interval, at_least=0.5)))
-            for row in rows:
-                facts = _facts(row.cause, row.reason, _consent_remedy(row, row.cause), row.state_since)
-                session.add(
-                    _new(NEEDS_CONSENT, row.integration, row.name, {**facts, "reminder": True}, now, route.name)
-                )
+            session.add_all(_reminder(row, now, route.name) for row in rows)
             return len(rows)
 
     def jobs_waiting(self, integration: str, account: str) -> int:
@@ -167,6 +163,33 @@ def announce_move(
         announce_recovery(session, row, words, now)
 
 
+def announce_loss(session: Session, integration: str, account: str, finding: Finding, now: float) -> None:
+    """An account that the database does not know (any more) has to be enrolled again."""
+    facts = _facts(finding.cause, finding.reason, f"worker enroll {integration} {account}", now)
+    session.add(_new(NEEDS_CONSENT, integration, account, facts, now))
+
+
+def newest_announcement(session: Session) -> int:
+    """The number of the newest one; 0 when there is none."""
+    return session.scalar(select(func.max(col(NotificationRow.id)))) or 0
+
+
+def forget_announcements(session: Session, newest: int, now: float) -> None:
+    """Drop an older copy's outbox up to this number: what of it was told since, nobody knows, and none of it is news.
+
+    People are reminded instead of the accounts that need consent still.
+    """
+    session.flush()
+    session.execute(delete(NotificationRow).where(col(NotificationRow.id) <= newest))
+    told = select(col(NotificationRow.id)).where(
+        col(NotificationRow.integration) == col(AccountRow.integration),
+        col(NotificationRow.account) == col(AccountRow.name),
+    )
+    query = select(AccountRow).where(col(AccountRow.state) == AccountState.NEEDS_CONSENT, ~told.exists())
+    for row in list(session.scalars(query)):
+        session.add(_reminder(row, now))
+
+
 def announce_failing(session: Session, row: AccountRow, finding: Finding, now: float, *, since: float) -> None:
     """An account's refreshes have been failing for long; written in the transaction that notes it."""
     remedy = f"worker accounts why {row.integration}/{row.name}"
@@ -200,6 +223,11 @@ def _new(
         route=route,
         facts=facts,
     )
+
+
+def _reminder(row: AccountRow, now: float, route: str | None = None) -> NotificationRow:
+    facts = _facts(row.cause, row.reason, _consent_remedy(row, row.cause), row.state_since)
+    return _new(NEEDS_CONSENT, row.integration, row.name, {**facts, "reminder": True}, now, route)
 
 
 def _facts(

@@ -11,11 +11,13 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import StoreUnusable, TryAgainLater
-from worker.store.driver_errors import of_sqlite
+from worker.store.driver_errors import of_postgresql, of_sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    from worker.errors import WorkerError
 
 #: Seconds to wait for a writer.
 LOCK_WAIT = 10
@@ -147,13 +149,19 @@ def _connected(
     except (StoreUnusable, TryAgainLater):
         raise
     except Exception as error:  # noqa: BLE001 - two drivers, two error trees
-        words = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        code = getattr(error, "sqlite_errorcode", _ANY_ERROR) & 0xFF
-        if path is not None and code != _ANY_ERROR:
-            raise of_sqlite(error, path, lock_wait) from None
-        where = str(path) if path is not None else "the PostgreSQL store"
-        words = words if path is not None else _without_password(words, url)
-        raise StoreUnusable(f"{where} cannot be read: {words}", hint="worker store migrate") from None
+        raise (_of_server(error, url, lock_wait) if path is None else _of_file(error, path, lock_wait)) from None
+
+
+def _of_file(error: Exception, path: Path, lock_wait: float) -> WorkerError:
+    if getattr(error, "sqlite_errorcode", _ANY_ERROR) & 0xFF != _ANY_ERROR:
+        return of_sqlite(error, path, lock_wait)
+    return StoreUnusable(f"{path} cannot be read: {error}", hint="worker store migrate")
+
+
+def _of_server(error: Exception, url: str, lock_wait: float) -> WorkerError:
+    found = of_postgresql(error, "the PostgreSQL store cannot be read", lock_wait)
+    # Without the driver's own words as evidence.
+    return type(found)(_without_password(found.message, url), hint=found.hint)
 
 
 def _rows(connection: Any, query: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:

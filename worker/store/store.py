@@ -18,7 +18,6 @@ from worker.store.key_check import verify_key
 from worker.store.locks import FileLocks
 from worker.store.migrate import upgrade
 from worker.store.notifications import Notifications
-from worker.store.presence import Presence
 from worker.store.reconciliation import reconcile
 from worker.store.runs import Runs
 from worker.store.schedule import Schedule
@@ -53,7 +52,7 @@ class Store:
         self.secrets = ClientSecrets(database, sealer)
         self.timeline = Timeline(database)
         self.incidents = Incidents(database)
-        self.holds = Holds(database)
+        self.holds = Holds(database, witness)
         self.failing = FailingRefreshes(database)
         self.schedule = Schedule(database)
         self.runs = Runs(database)
@@ -81,8 +80,7 @@ def open_store(
     """Open the database, bring its schema up to date, and check the key.
 
     Raises StoreUnusable (newer than this program, readable by others), TryAgainLater (the server does not answer, the
-    disk is full), KeyUnusable (not its key), Busy
-    (another process is migrating it).
+    disk is full), KeyUnusable (not its key), Busy (another process is migrating it).
     """
     database, locks = open_database(url, state_folder, lock_wait=lock_wait)
     try:
@@ -108,7 +106,7 @@ def open_database(url: str, state_folder: Path, *, lock_wait: float = LOCK_WAIT)
     _warn_of_network(state_folder, *([database.path] if database.is_sqlite else []))
     try:
         if database.is_sqlite:
-            database.presence = Presence(database.path)
+            database.take_share()
         # Beside the file, not in the state folder: whoever opens the same database excludes each other.
         locks: Locks = FileLocks(lock_folder(database.path)) if database.is_sqlite else AdvisoryLocks(database)
         database.refuse_damaged()

@@ -90,6 +90,13 @@ class WitnessFile:
             if durable:
                 os.fsync(descriptor)
 
+    def prove_writable(self) -> None:
+        """Raise as `append` does, before anything is done that has to be said here. Adds nothing, makes no file."""
+        if self.path.exists():
+            self.append([])
+        else:
+            self._refuse_missing_folder()
+
     def read(self) -> Testimony:
         """Everything, the last word about each account. Lines that do not hold are left out."""
         accounts: dict[str, Witnessed] = {}
@@ -123,6 +130,8 @@ class WitnessFile:
             lines += _line({"mark": known.mark or ""})
             part = self.path.with_name(f".{self.path.name}.{os.getpid()}")
             try:
+                # What a crash has left under this name would stand behind our lines, as if it were newer.
+                part.unlink(missing_ok=True)
                 create_private_file(part)
                 with part.open("r+b") as file:
                     file.write(_line({"compact": len(lines)}) + lines)
@@ -162,14 +171,17 @@ class WitnessFile:
             time.sleep(_LOOK)
 
     def _create(self) -> None:
-        # The folder is not made: where it is missing, so is the disk that it was put on.
+        self._refuse_missing_folder()
+        create_private_file(self.path)
+        sync_folder(self.path.parent)
+
+    def _refuse_missing_folder(self) -> None:
+        # It is not made: where it is missing, so is the disk that it was put on.
         if not self.path.parent.is_dir():
             raise StoreUnusable(
                 f"the folder of the witness is missing: {self.path.parent}",
                 hint="mount its disk, or look at store.witness",
             )
-        create_private_file(self.path)
-        sync_folder(self.path.parent)
 
     def _taken(self, descriptor: int, lock: int) -> bool:
         """Whether we got the lock, on the file that still stands at its path."""

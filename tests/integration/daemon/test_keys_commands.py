@@ -164,6 +164,17 @@ def test_daemon_with_a_fixed_keyring_is_named_before_anything_is_sealed(place, k
     assert (_ids(place), _sealing(place)) == (["k1", "k2"], {"k1": 2})
 
 
+def test_second_daemon_does_not_speak_for_the_first(place, keyring) -> None:
+    """Started by mistake, and refused: what the first one said about its keys still stands."""
+    folder = place.folder / "credentials"
+    folder.mkdir(mode=0o700)
+    (folder / "worker.key").write_text(keyring)
+    place.ready(CREDENTIALS_DIRECTORY=str(folder))
+    said = (place.folder / "state" / "keys-in-use").read_text()
+    assert place.command("run").returncode == 78
+    assert (place.folder / "state" / "keys-in-use").read_text() == said
+
+
 def test_daemon_takes_up_the_key_of_a_command_at_sighup(place, keyring, until) -> None:
     """A command is not watched; the daemon is told."""
     _source(place, 'command = "cat worker.key"')

@@ -86,12 +86,12 @@ def test_folder_that_is_gone_is_named(tmp_path: Path) -> None:
         ("25006", StoreUnusable, "standby"),
         ("42501", StoreUnusable, "rights"),
         ("XX001", StoreUnusable, "restore a backup"),
-        ("42P01", StoreUnusable, "worker store check"),
+        ("42P01", StoreUnusable, "worker store migrate"),
     ],
 )
 def test_state_of_postgresql_says_what_happens_next(state: str, kind: type[WorkerError], hint: str) -> None:
     """Classes of appendix A; the hint fits."""
-    found = of_postgresql(of_server(state), "postgresql://db/x", 30, 72)
+    found = of_postgresql(of_server(state), "postgresql://db/x", 30)
     assert (type(found), hint in found.hint) == (kind, True)
 
 
@@ -108,12 +108,12 @@ def test_state_of_postgresql_says_what_happens_next(state: str, kind: type[Worke
 )
 def test_connection_that_was_not_made_is_judged_by_its_words(words: str, kind: type[WorkerError]) -> None:
     """Libpq gives no code then."""
-    assert type(of_postgresql(of_server(None, words), "postgresql://db/x", 30, 72)) is kind
+    assert type(of_postgresql(of_server(None, words), "postgresql://db/x", 30)) is kind
 
 
 def test_connection_that_broke_is_a_matter_of_time() -> None:
     """Whatever the words are."""
-    found = of_postgresql(of_server(None, "server closed the line"), "postgresql://db/x", 30, 72)
+    found = of_postgresql(of_server(None, "server closed the line"), "postgresql://db/x", 30)
     assert type(found) is TryAgainLater
 
 
