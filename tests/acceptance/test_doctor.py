@@ -81,6 +81,7 @@ def test_no_token_is_sent(place: Workplace, server: Any) -> None:
 def test_nothing_is_made(place: Workplace) -> None:
     """A folder without a database has none afterwards."""
     (place.folder / "state" / "worker.db").unlink()
+    (place.folder / "state" / "witness").unlink()
     examine(place, 78, "--offline")
     assert not (place.folder / "state" / "worker.db").exists()
 
@@ -300,3 +301,25 @@ def test_key_that_is_still_needed_is_noted(place: Workplace) -> None:
     with (place.folder / "worker.key").open("a") as file:
         file.write(f"{line}\n")
     assert "key k1 still seals" in found(examine(place, 0, "--offline"), "note")
+
+
+def test_database_that_is_gone_is_found(place: Workplace) -> None:
+    """The witness knows that there were accounts."""
+    (place.folder / "state" / "worker.db").unlink()
+    told = found(examine(place, 78, "--offline"), "fault")
+    assert "knows 1 accounts of one (put it back, or: worker store restore FILE)" in told
+
+
+def test_saved_copy_of_a_database_is_pointed_at(place: Workplace) -> None:
+    """A daemon under which the file was taken away has saved it beside."""
+    database = place.folder / "state" / "worker.db"
+    saved = database.with_name("worker.db.rescued-1")
+    database.rename(saved)
+    assert f"mv {saved} {database}" in found(examine(place, 78, "--offline"), "fault")
+
+
+def test_one_cause_is_told_once(place: Workplace) -> None:
+    """A database that belongs to no such key stands in the way of store, clients and accounts alike."""
+    _other_key(place)
+    told = found(examine(place, 78, "--offline"), "fault")
+    assert told.count("is not the key of that name") == 1

@@ -128,7 +128,7 @@ class Failures:
         if _BAD_CERTIFICATE not in str(evidence.get("detail", "")):
             return
         integration = attempt.grant.account.integration
-        finding = Finding("certificate", f"the token endpoint's certificate is refused: {words_of(evidence)}", evidence)
+        finding = Finding("certificate", words_of(evidence), evidence)
         remedy = "worker doctor; if the provider's certificate is a private one, name its CA in REQUESTS_CA_BUNDLE"
         now = self._clock.now()
         report(self._store, self._events, integration, CERTIFICATE_REFUSED, finding, now=now, remedy=remedy, wait=0)

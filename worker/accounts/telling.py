@@ -28,7 +28,9 @@ def remedy_for(account: Account) -> str:
 
 
 def words_of(evidence: Mapping[str, object]) -> str:
-    """The few words of evidence that belong into a sentence."""
+    """The few words of evidence that belong into a sentence; where no answer could be read, the sentence itself."""
+    if evidence.get("summary"):
+        return str(evidence["summary"])
     parts = (evidence.get(name) for name in ("status", "error", "error_description", "fault", "detail"))
     return ", ".join(str(part) for part in parts if part) or "no details"
 

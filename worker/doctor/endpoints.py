@@ -10,7 +10,7 @@ import requests
 
 from worker import __version__
 from worker.accounts.clock_watch import REMEDY, sentence
-from worker.accounts.lone_call import sent
+from worker.accounts.lone_call import Timeouts, sent
 from worker.accounts.one_call import Line
 from worker.doctor.diagnosis import Diagnosis, Level, of_error
 from worker.errors import WorkerError
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _NOT_FOUND, _GONE, _SERVER_ERROR = 404, 410, 500
 #: Seconds by which clocks may differ before it is worth a word.
 _NOTED = 5.0
+#: Seconds that a person is kept waiting for each host, at most, to reach it and again for its answer.
+_PATIENCE = 10.0
 
 
 def examine(parts: Parts) -> Iterator[Diagnosis]:
@@ -79,7 +81,7 @@ def _ask(parts: Parts, client: Client, subject: str, url: str) -> _Found:
     agent = parts.config.worker.user_agent or f"headless-worker/{__version__}"
     asked_at = parts.clock.now()
     try:
-        with sent("GET", url, client.timeouts, Line(), headers={"User-Agent": agent}) as response:
+        with sent("GET", url, _patient(client), Line(), headers={"User-Agent": agent}) as response:
             status, fields = response.status_code, response.headers
     except requests.exceptions.SSLError as error:
         message = f"{url}: the certificate is not accepted ({_cause(error)})"
@@ -90,6 +92,10 @@ def _ask(parts: Parts, client: Client, subject: str, url: str) -> _Found:
         return _Found(Diagnosis(subject, Level.LATER, message, "look at DNS, firewall and proxy"))
     skew = measure(fields, origin(url), asked_at=asked_at, answered_at=parts.clock.now())
     return _Found(of_status(subject, url, status), answered=True, clock=of_clock(skew))
+
+
+def _patient(client: Client) -> Timeouts:
+    return Timeouts(min(client.timeouts.connect, _PATIENCE), min(client.timeouts.read, _PATIENCE))
 
 
 def of_status(subject: str, url: str, status: int) -> Diagnosis:

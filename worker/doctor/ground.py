@@ -46,10 +46,10 @@ def _of_room(folder: Path) -> Iterator[Diagnosis]:
     if status.f_flag & os.ST_RDONLY:
         yield Diagnosis("disk", Level.FAULT, f"{folder} is on a read-only file system", "mount it for writing")
     elif free < _TOO_LITTLE or (files is not None and files < _FEW_FILES):
-        left = f"{free >> 20} MB" if free < _TOO_LITTLE else f"{files} files"
+        left = f"{free >> 10} KiB" if free < _TOO_LITTLE else f"{files} files"
         yield Diagnosis("disk", Level.LATER, f"{folder} has room for {left} only", "free some space")
     else:
         level = Level.NOTE if free < _LITTLE else Level.OK
-        yield Diagnosis("disk", level, f"{folder} has {free >> 20} MB left")
+        yield Diagnosis("disk", level, f"{folder} has {free >> 20} MiB left")
     if not os.access(folder, os.W_OK | os.X_OK):
         yield Diagnosis("disk", Level.FAULT, f"{folder} may not be written by user {os.geteuid()}", f"chown {folder}")

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from worker.clock import rfc3339
 from worker.doctor.diagnosis import Diagnosis, Level
 from worker.errors import Busy
+from worker.store.files import rescued_copies
+from worker.store.witness import WITNESS
+from worker.store.witness_file import WitnessFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,12 +27,7 @@ def exists(parts: Parts) -> bool:
 def examine(parts: Parts) -> Iterator[Diagnosis]:
     """Opens it (which checks schema and key), reads every page, and looks who holds the daemon's lock."""
     if not exists(parts):
-        yield Diagnosis(
-            "store",
-            Level.NOTE,
-            f"there is no database at {parts.config.store.sqlite_path} yet",
-            "worker enroll INTEGRATION ACCOUNT makes it",
-        )
+        yield _of_missing(parts)
         return
     store = parts.store
     faults = store.database.integrity_faults()
@@ -56,6 +54,32 @@ def examine(parts: Parts) -> Iterator[Diagnosis]:
     yield _daemon(parts)
 
 
+def _of_missing(parts: Parts) -> Diagnosis:
+    """No database: never made yet, or gone."""
+    path = parts.config.store.sqlite_path
+    assert path is not None
+    saved = rescued_copies(path)
+    if saved:
+        return Diagnosis(
+            "store",
+            Level.FAULT,
+            f"there is no {path}, but {saved[-1]}: the database was taken away under a process, which saved this copy",
+            f"mv {saved[-1]} {path}",
+        )
+    witness = WitnessFile(parts.config.store.witness or parts.state_folder / WITNESS)
+    known = [account.label for account in witness.read().accounts.values() if not account.fate]
+    if known:
+        return Diagnosis(
+            "store",
+            Level.FAULT,
+            f"there is no database at {path}, but the witness {witness.path} knows {len(known)} accounts of one",
+            "put it back, or: worker store restore FILE",
+        )
+    return Diagnosis(
+        "store", Level.NOTE, f"there is no database at {path} yet", "worker enroll INTEGRATION ACCOUNT makes it"
+    )
+
+
 def _same_disk(one: Path, other: Path) -> bool:
     return one.exists() and other.exists() and one.stat().st_dev == other.stat().st_dev
 
@@ -63,6 +87,6 @@ def _same_disk(one: Path, other: Path) -> bool:
 def _daemon(parts: Parts) -> Diagnosis:
     try:
         with parts.store.locks.hold("daemon", patience=0, note=f"worker doctor, {rfc3339(parts.clock.now())}"):
-            return Diagnosis("daemon", Level.NOTE, "no daemon uses this store now", "systemctl start worker")
+            return Diagnosis("daemon", Level.NOTE, "no daemon uses this store now", "worker run, or start its service")
     except Busy as error:
         return Diagnosis("daemon", Level.OK, f"runs: {error.evidence.get('holder', 'another process')}")

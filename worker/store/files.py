@@ -75,7 +75,7 @@ def create_private_file(path: Path) -> None:
     """
     create_private_folder(path.parent)
     if not path.exists():
-        _refuse_fresh_start(path)
+        refuse_fresh_start(path)
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except FileExistsError:
@@ -84,9 +84,15 @@ def create_private_file(path: Path) -> None:
         raise file_fault(error, f"{path} cannot be made", "look at store.url and the rights of the folder") from None
 
 
-def _refuse_fresh_start(path: Path) -> None:
+def rescued_copies(path: Path) -> list[Path]:
+    """What processes have saved of a database that was taken away under them, sorted by name."""
     real = _real(path)
-    saved = sorted(real.parent.glob(f"{real.name}{_RESCUED}*")) if real.parent.is_dir() else []
+    return sorted(real.parent.glob(f"{real.name}{_RESCUED}*")) if real.parent.is_dir() else []
+
+
+def refuse_fresh_start(path: Path) -> None:
+    """Refuse to go on without a database when a saved copy of it lies beside its place. Raises StoreUnusable."""
+    real, saved = _real(path), rescued_copies(path)
     if saved:
         raise StoreUnusable(
             f"there is no {path}, but {saved[-1]}: the database was taken away under a process, which saved this copy",

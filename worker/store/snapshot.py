@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import StoreUnusable, TryAgainLater
+from worker.store.files import refuse_fresh_start
 from worker.store.driver_errors import of_postgresql, of_sqlite
 
 if TYPE_CHECKING:
@@ -177,6 +178,7 @@ def _sqlite(path: Path, lock_wait: float) -> Any:
     import sqlite3  # noqa: PLC0415 - one of two drivers
 
     if not path.exists():
+        refuse_fresh_start(path)
         raise StoreUnusable(f"there is no database at {path} yet", hint="worker enroll INTEGRATION ACCOUNT")
     # Not mode=ro: after a crash in the middle of a transaction the first reader must be able to roll it back.
     connection = sqlite3.connect(f"file:{_quoted(path)}?mode=rw", uri=True, timeout=lock_wait)
