@@ -11,8 +11,8 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import StoreUnusable, TryAgainLater
-from worker.store.files import refuse_fresh_start
 from worker.store.driver_errors import of_postgresql, of_sqlite
+from worker.store.files import refuse_fresh_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
