@@ -168,9 +168,12 @@ class _Control:
 
     def _store_answers(self) -> bool:
         try:
+            self._parts.store.database.refuse_damaged()
             self._parts.store.schedule.earliest()
             self._parts.store.locks.renew("daemon")
         except WorkerError as error:
+            if not isinstance(error, Busy):
+                heartbeat.falter(self._parts.state_folder, error.message)
             if isinstance(error, Busy) and error.evidence.get("lock") == "daemon":
                 self.taken_over = error
                 self._stops += 1

@@ -1,7 +1,7 @@
 """What happened on the way to a server, in plain words.
 
 requests wraps an error of urllib3, which wraps one of the system, and each layer prints its own object into the text:
-`HTTPConnectionPool(host='…', port=443): Read timed out. (read timeout=30.0)`. That is for evidence; here is the sentence
+`HTTPConnectionPool(host='…', port=443): Read timed out. (read timeout=30.0)`. That is evidence; here is the sentence
 for people. It is a predicate, so that whoever asks puts the subject before it: "the token endpoint", an address.
 """
 
@@ -67,25 +67,28 @@ def _of_tls(causes: list[BaseException]) -> str:
     return ""
 
 
+#: What ends a connection, the most telling first: a RemoteDisconnected is a BadStatusLine, and one that was reset, too.
+_ENDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+    ((ConnectionRefusedError,), "refuses the connection"),
+    ((RemoteDisconnected,), "closed the connection without an answer"),
+    ((ConnectionResetError, BrokenPipeError, ConnectionAbortedError), "broke the connection off"),
+    ((IncompleteRead, requests.exceptions.ChunkedEncodingError), "broke off in the middle of its answer"),
+    ((BadStatusLine,), "answered with something that is not HTTP"),
+)
+
+
 def _of_connection(causes: list[BaseException]) -> str:
     if (unknown := _first(causes, socket.gaierror)) is not None:
         return f"has a name that cannot be resolved ({_words(unknown)})"
-    if _first(causes, ConnectionRefusedError) is not None:
-        return "refuses the connection"
-    if _first(causes, RemoteDisconnected) is not None:
-        return "closed the connection without an answer"
-    if _first(causes, ConnectionResetError, BrokenPipeError, ConnectionAbortedError) is not None:
-        return "broke the connection off"
-    if _first(causes, IncompleteRead, requests.exceptions.ChunkedEncodingError) is not None:
-        return "broke off in the middle of its answer"
-    if _first(causes, BadStatusLine) is not None:
-        return "answered with something that is not HTTP"
+    for kinds, words in _ENDS:
+        if _first(causes, *kinds) is not None:
+            return words
     system = next((cause for cause in causes if isinstance(cause, OSError) and cause.errno and cause.strerror), None)
     return "" if system is None else f"gave no answer ({_words(system)})"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and all that it was made of, the outermost first: some layers chain, some hold the other as argument."""
+    """The error and all that it was made of, the outermost first: layers chain or hold one another."""
     waiting, seen = [error], set[int]()
     while waiting:
         found = waiting.pop(0)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from worker.events import AccountMoved
 from worker.states import AccountState
+from worker.store.records import consent_remedy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,8 +24,8 @@ def tell_move(events: Events, before: AccountState, account: Account, finding: F
 
 
 def remedy_for(account: Account) -> str:
-    """The command that mends a dead grant."""
-    return f"worker enroll {account.integration} {account.name}"
+    """The command that mends a grant; where it lacks a scope, what has to be changed before."""
+    return consent_remedy(account.integration, account.name, account.cause)
 
 
 def words_of(evidence: Mapping[str, object]) -> str:

@@ -104,7 +104,7 @@ def _prove(wiring: Wiring, keyring: Keyring) -> KeyProof | None:
     if path is not None and not path.exists():
         return None
     url = wiring.config.store.read_url(wiring.environ, wiring.config.base_dir)
-    database, _ = open_database(url, wiring.state_folder)
+    database, _ = open_database(url, wiring.state_folder, wiring.config.store.witness)
     return prove_keys(database, Sealer(keyring, wiring.scrubber))
 
 

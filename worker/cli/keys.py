@@ -128,9 +128,8 @@ def list_keys(context: typer.Context) -> None:
         sealer = wiring.sealer
     except (Misconfigured, TryAgainLater) as error:
         fault = error
-    database, _ = open_database(
-        wiring.config.store.read_url(wiring.environ, wiring.config.base_dir), wiring.state_folder
-    )
+    url = wiring.config.store.read_url(wiring.environ, wiring.config.base_dir)
+    database, _ = open_database(url, wiring.state_folder, wiring.config.store.witness)
     standings = key_standings(database, sealer)
     if called.as_json:
         print_json([_facts(standing) for standing in standings])

@@ -37,7 +37,8 @@ def status(
 ) -> None:
     """Show accounts by state, who needs consent, incidents, jobs with their next runs, and the last runs.
 
-    Exit code 3 when an account needs consent, 1 when an incident is open, else 0. With --alive: 0 when the daemon on
+    Exit code 3 when an account needs consent, 1 when an incident is open or the database is an old copy, else 0. With
+    --alive: 0 when the daemon on
     this machine works, else 1, whatever the accounts need.
 
     Examples: worker status; worker status --watch
@@ -58,30 +59,37 @@ def status(
         if not watch:
             break
         time.sleep(_PAUSE)
-    raise typer.Exit(3 if found["accounts"].get("needs_consent") else 1 if found["incidents"] else 0)
+    amiss = found["incidents"] or found["older"]
+    raise typer.Exit(3 if found["accounts"].get("needs_consent") else 1 if amiss else 0)
 
 
 def _tell_alive(config: Config, *, as_json: bool) -> None:
-    from worker.engines.heartbeat import STOPPED, last_beat
+    from worker.engines.heartbeat import STOPPED, last_beat, last_fault
 
-    last = last_beat(config.worker.state_dir)
+    last, fault = last_beat(config.worker.state_dir), last_fault(config.worker.state_dir)
     age = None if last is None else max(time.time() - last, 0.0)
-    working = age is not None and age < STOPPED
+    working = age is not None and age < STOPPED and not fault
     if as_json:
-        print_json({"alive": working, "last_beat": rfc3339(last)})
+        print_json({"alive": working, "last_beat": rfc3339(last), "fault": fault or None})
     else:
-        found = "it does not run" if age is None else f"last sign of life {span(age)} ago"
+        found = "it does not run" if age is None else fault or f"last sign of life {span(age)} ago"
         say(f"the daemon {'works' if working else 'does not work'}: {found}")
     if not working:
         raise typer.Exit(1)
 
 
 def _look(config: Config) -> dict[str, Any]:
-    from worker.store.snapshot import take
+    from worker.store.fresh_start import refuse_missing_file
+    from worker.store.snapshot import older, take
+    from worker.store.witness_file import WITNESS, WitnessFile
 
     path = config.store.sqlite_path
+    witness = WitnessFile(config.store.witness or config.worker.state_dir / WITNESS)
+    if path is not None:
+        refuse_missing_file(path, witness)
     url = "" if path is not None else config.store.read_url(os.environ, config.base_dir)
-    return {"daemon": _daemon(config), **take(url, path, _LIMIT)}
+    found = take(url, path, _LIMIT)
+    return {"daemon": _daemon(config), "older": older(url, path, witness) or None, **found}
 
 
 def _daemon(config: Config) -> str | None:
@@ -121,6 +129,9 @@ def _show(found: dict[str, Any]) -> None:
     counts = ", ".join(f"{count} {state}" for state, count in found["accounts"].items()) or "none enrolled"
     say(f"daemon    {found['daemon'] or 'not running here'}")
     say(f"accounts  {counts}")
+    if found["older"]:
+        say(f"  OLD COPY: the database is older than its witness: {found['older']}")
+        say("    what opens it next marks what is stale, and never sends it: worker store check, or worker run")
     for row in found["troubled"]:
         since = span(now - row["state_since"])
         say(f"  {row['integration']}/{row['account']}: {row['state']} for {since}: {row['reason']}")

@@ -72,7 +72,11 @@ def _faults_of_file(wiring: Wiring) -> tuple[str, list[str]]:
     from contextlib import closing
 
     from worker.store.database import Database
+    from worker.store.fresh_start import refuse_missing_file
+    from worker.store.witness_file import WitnessFile
 
+    if wiring.config.store.sqlite_path is not None:
+        refuse_missing_file(wiring.config.store.sqlite_path, WitnessFile(wiring.witness))
     with closing(Database(wiring.config.store.read_url(wiring.environ, wiring.config.base_dir))) as database:
         return database.name, database.integrity_faults()
 

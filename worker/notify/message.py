@@ -97,9 +97,14 @@ class Composer:
     def _clean_evidence(self, evidence: dict[str, Any]) -> dict[str, Any]:
         scrubbed: dict[str, Any] = {}
         for name, value in scrub_fields(evidence).items():
-            plain = value is None or isinstance(value, bool | int | float)
-            scrubbed[name] = value if plain else self.scrubber(value if isinstance(value, str) else json.dumps(value))
+            scrubbed[name] = [self._plain(each) for each in value] if isinstance(value, list) else self._plain(value)
         return scrubbed
+
+    def _plain(self, value: object) -> object:
+        """A value of one word: what has structure becomes JSON text."""
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        return self.scrubber(value if isinstance(value, str) else json.dumps(value))
 
 
 def _alarming(event: str) -> bool:

@@ -16,6 +16,7 @@ from worker.errors import Busy, WorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from worker.clock import Clock
     from worker.notify.message import Composer, Message
@@ -41,6 +42,8 @@ class Desk:
     #: Seconds that a route may take over a message.
     timeout: float = 30.0
     spacing: float = SPACING
+    #: Where to note who was told that the store does not work; None: nowhere.
+    state_folder: Path | None = None
 
 
 class Sender:

@@ -24,11 +24,11 @@ from worker.runner.attempt import Attempted, Work, attempt
 from worker.runner.outcome import end_of, error_text, exit_code, wait_before_retry
 from worker.states import AccountState, RunState
 from worker.store.locks import process_note
-from worker.store.records import SCOPE_MISSING, Finding, RunCounts
+from worker.store.records import SCOPE_MISSING, Finding, RunCounts, consent_remedy
 from worker.store.store import run_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from worker.runner.assignment import Assignment
     from worker.runner.services import Services
@@ -135,14 +135,15 @@ class Runner:
             for scope in assignment.definition.scopes
             if scope not in services.store.grants.read(account.id).scopes
         )
-        named = " ".join(missing) or "a scope that the provider does not name"
-        finding = Finding(
-            SCOPE_MISSING, f"job {claim.job} lacks {named}", {**error.evidence, "missing_scopes": list(missing)}
-        )
+        named = _named(missing)
         services.store.schedule.park(claim.job, account.id, f"needs_consent: lacks {named}", missing)
+        lacking = services.store.schedule.lacking(account.id) or {claim.job: missing}
+        reason = "; ".join(f"job {job} lacks {_named(scopes)}" for job, scopes in lacking.items())
+        missing = tuple(dict.fromkeys(scope for scopes in lacking.values() for scope in scopes))
+        finding = Finding(SCOPE_MISSING, reason, {**error.evidence, "missing_scopes": list(missing)})
         moved = services.store.accounts.flag_scope(account, finding, services.clock.now())
         if moved.state is not account.state:
-            remedy = f"worker enroll {account.integration} {account.name}, with the scope in the integration's scopes"
+            remedy = consent_remedy(account.integration, account.name, SCOPE_MISSING, missing)
             services.events.publish(
                 AccountMoved(
                     account.integration,
@@ -206,3 +207,7 @@ class Runner:
                 run_id, job, account.integration, account.name, state, attempted.counts.rows, round(seconds, 3), error
             )
         )
+
+
+def _named(scopes: Sequence[str]) -> str:
+    return " ".join(scopes) or "a scope that the provider does not name"

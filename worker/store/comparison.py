@@ -250,8 +250,7 @@ class Comparison:
         if present and present.isdisjoint(self._known.accounts):
             return
         for uid, said in self._known.accounts.items():
-            never_was = said.generation == 1 and not said.certain
-            if uid not in present and not said.fate and not never_was:
+            if uid not in present and said.enrolled:
                 self._lose(said)
                 self.news.append(replace(said, fate="lost"))
 

@@ -88,7 +88,7 @@ class Database:
         # Threads that write to SQLite queue up here: its own wait for the lock sleeps, up to 100 ms at a time, and the
         # lock lies idle meanwhile.
         self._turn = threading.Lock()
-        #: Told of every write that failed for want of a disk, a file or a server.
+        #: Told of every transaction that failed for want of a disk, a sound file or a server.
         self.on_fault: Callable[[WorkerError], None] = lambda _error: None
         #: What was found when the database turned out to be damaged; empty while it is sound.
         self._damage = ""
@@ -136,10 +136,11 @@ class Database:
         Refused once the database has turned out to be damaged: nothing new may be begun with it, while tokens that
         were given already may still try to be stored.
         """
-        if self._damage:
-            raise StoreUnusable(f"{self.name} is damaged: {self._damage}", hint=_DAMAGE_HINT)
-        with self._reading() as session:
-            yield session
+        with self._faults_told():
+            if self._damage:
+                raise StoreUnusable(f"{self.name} is damaged: {self._damage}", hint=_DAMAGE_HINT)
+            with self._reading() as session:
+                yield session
 
     @contextmanager
     def _reading(self) -> Iterator[Session]:
@@ -154,7 +155,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """A transaction that writes: durable when the block ends, undone when it raises."""
-        try:
+        with self._faults_told():
             self._hold_file()
             with (
                 self._own_turn(),
@@ -163,12 +164,17 @@ class Database:
                 session.begin(),
             ):
                 yield session
+            # Taken away between BEGIN and COMMIT: what was committed stands in the copy that is saved now.
+            self._hold_file()
+
+    @contextmanager
+    def _faults_told(self) -> Iterator[None]:
+        try:
+            yield
         except (TryAgainLater, StoreUnusable) as error:
             if not isinstance(error, Busy):
                 self.on_fault(error)
             raise
-        # Taken away between BEGIN and COMMIT: what was committed stands in the copy that is saved now.
-        self._hold_file()
 
     def take_share(self) -> None:
         """Take our share of the file, so that no restore replaces it. Raises StoreUnusable while one does."""
@@ -241,18 +247,23 @@ class Database:
 
         The whole look is `integrity_faults`.
         """
-        if not self.is_sqlite:
-            return
-        checks = ["PRAGMA quick_check(3)"]
-        if self.path.stat().st_size > _QUICK_BYTES:
-            checks = [f"PRAGMA quick_check({table})" for table in _FIRST_TABLES]
         with self.read() as session:
+            if not self.is_sqlite:
+                return
             connection = session.connection()
+            # What this connection has read before would be looked at otherwise, and not the file.
+            connection.exec_driver_sql("PRAGMA shrink_memory")
+            pages, size = (connection.exec_driver_sql(f"PRAGMA page_{one}").scalar_one() for one in ("count", "size"))
+            checks = ["PRAGMA quick_check(3)"]
+            if pages * size > _QUICK_BYTES:
+                checks = [f"PRAGMA quick_check({table})" for table in _FIRST_TABLES]
             found = [str(line) for check in checks for line in connection.exec_driver_sql(check).scalars()]
         faults = [line for line in found if line != "ok"]
         if faults:
             self._damage = faults[0]
-            raise StoreUnusable(f"{self.name} is damaged: {'; '.join(faults[:3])}", hint=_DAMAGE_HINT)
+            error = StoreUnusable(f"{self.name} is damaged: {'; '.join(faults[:3])}", hint=_DAMAGE_HINT)
+            self.on_fault(error)
+            raise error
 
     def close(self) -> None:
         """Close all connections."""

@@ -16,7 +16,7 @@ from sqlmodel import col
 
 from worker.states import AccountState
 from worker.store.database import row_count, storable
-from worker.store.records import SCOPE_MISSING
+from worker.store.records import consent_remedy
 from worker.store.tables import AccountRow, DeliveryRow, IncidentRow, NotificationRow, ScheduleRow
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def announce_move(
     if after is AccountState.NEEDS_CONSENT:
         same = before is after and (previous.cause, previous.reason) == (finding.cause, finding.reason)
         if not same:
-            remedy = _consent_remedy(row, finding.cause)
+            remedy = _consent_remedy(row, finding.cause, finding.evidence.get("missing_scopes"))
             facts = _facts(finding.cause, finding.reason, remedy, row.state_since, finding.evidence)
             session.add(_new(NEEDS_CONSENT, row.integration, row.name, facts, now))
     elif after is AccountState.ACTIVE and _last_event(session, row) in {NEEDS_CONSENT, FAILING}:
@@ -242,9 +242,9 @@ def _facts(
     }
 
 
-def _consent_remedy(row: AccountRow, cause: str) -> str:
-    first = f"add the scope to [integrations.{row.integration}] scopes, then: " if cause == SCOPE_MISSING else ""
-    return f"{first}worker enroll {row.integration} {row.name}"
+def _consent_remedy(row: AccountRow, cause: str, scopes: object = None) -> str:
+    named = [str(scope) for scope in scopes] if isinstance(scopes, list) else []
+    return consent_remedy(row.integration, row.name, cause, named)
 
 
 def _last_event(session: Session, row: AccountRow) -> str | None:

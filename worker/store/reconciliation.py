@@ -77,6 +77,15 @@ def reconcile_within(session: Session, witness: WitnessFile, sealer: Sealer, now
     return told
 
 
+def is_blank(database: Database) -> bool:
+    """Whether this database was never told of any account: so the accounts of a witness are not merely missing."""
+    with database.read() as session:
+        lineage = session.get(LineageRow, 1)
+        if lineage is not None and (lineage.mark or lineage.backed_up_at is not None):
+            return False
+        return session.execute(select(func.count()).select_from(GrantRow)).scalar_one() == 0
+
+
 def _agree(session: Session, witness: WitnessFile) -> bool:
     lineage = session.get(LineageRow, 1, populate_existing=True)
     if lineage is None or lineage.backed_up_at is not None:

@@ -33,7 +33,7 @@ from worker.store.key_check import verify_key
 from worker.store.locks import FileLocks
 from worker.store.migrate import upgrade_unshared
 from worker.store.presence import nobody_else
-from worker.store.reconciliation import log_what_was_found, reconcile, reconcile_within
+from worker.store.reconciliation import is_blank, log_what_was_found, reconcile, reconcile_within
 from worker.store.restore_targets import BESIDE, FileTarget, ServerTarget, copy_file, restorers_note
 from worker.store.runs import Runs
 from worker.store.schedule import Schedule
@@ -168,6 +168,8 @@ def _let_witness_learn(target: Target, place: Place, now: float) -> str:
     try:
         with target.present() as database:
             database.refuse_damaged()
+            if is_blank(database):
+                return ""  # it would have the witness believe that all its accounts are gone
             verify_key(database, place.sealer, now)
             reconcile(database, WitnessFile(place.witness), place.sealer, now, thoroughly=True)
     except TryAgainLater:

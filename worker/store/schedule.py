@@ -182,6 +182,16 @@ class Schedule:
         with self._database.write() as session:
             return take(session, due, now, next_due, holder=holder, trigger=trigger)
 
+    def lacking(self, account_id: int) -> dict[str, tuple[str, ...]]:
+        """The account's parked jobs, each with the scopes that it lacks; none where the provider named none."""
+        query = (
+            select(col(ScheduleRow.job), col(ScheduleRow.parked_scopes))
+            .where(col(ScheduleRow.account_id) == account_id, col(ScheduleRow.parked) != "")
+            .order_by(col(ScheduleRow.job))
+        )
+        with self._database.read() as session:
+            return {job: tuple(scopes) for job, scopes in session.execute(query)}
+
     def park(self, job: str, account_id: int, reason: str, scopes: Sequence[str]) -> None:
         """Do not run this job for this account until a consent brings the scopes it lacks."""
         with self._database.write() as session:

@@ -15,10 +15,11 @@ from worker.store.driver_errors import of_postgresql, of_sqlite
 from worker.store.files import refuse_fresh_start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from worker.errors import WorkerError
+    from worker.store.witness_file import Witnessed, WitnessFile
 
 #: Seconds to wait for a writer.
 LOCK_WAIT = 10
@@ -69,6 +70,12 @@ _LAST_RUNS = (
     "SELECT r.id, r.job, a.integration, a.name, r.state, r.started_at, r.finished_at, r.rows, r.error FROM run r"
     " JOIN account a ON a.id = r.account_id ORDER BY r.id DESC LIMIT ?"
 )
+_LINEAGE = "SELECT mark, backed_up_at FROM lineage"
+_GENERATIONS = "SELECT a.uid, g.generation, a.state FROM account a JOIN grant_ g ON g.account_id = a.id"
+#: How often a difference from the witness is looked at before it counts: an account may just be taken away.
+_LOOKS = 2
+#: Accounts that are named.
+_NAMED = 3
 _FIELDS = {
     "troubled": ("integration", "account", "state", "cause", "reason", "state_since"),
     "failing": ("integration", "account", "failures", "failing_since", "not_before", "alerted_at", "last_answer"),
@@ -136,6 +143,46 @@ def outbox(url: str, path: Path | None, limit: int) -> list[dict[str, Any]]:
             if delivery[0] is not None:
                 one["routes"].append(dict(zip(_DELIVERY, delivery, strict=True)))
     return list(told.values())
+
+
+def older(url: str, path: Path | None, witness: WitnessFile) -> str:
+    """Why the database is older than its witness; empty when it is not. Raises as `take` and reading the witness do.
+
+    Usually one row and the end of a file. What a commit that is under way has told the witness already does not count.
+    """
+    found = ""
+    for _ in range(_LOOKS):
+        with _connected(url, path, LOCK_WAIT) as ask:
+            # The witness first: whatever it knows for certain, the database has by then.
+            mark = witness.last_mark()
+            ((lineage, backed_up_at),) = ask(_LINEAGE, ()) or [("", None)]
+            if backed_up_at is None and mark in {None, lineage}:
+                return ""
+            known = witness.read().accounts
+            rows = {uid: (int(generation), state) for uid, generation, state in ask(_GENERATIONS, ())}
+        found = _behind(rows, known)
+        if not found:
+            return ""
+    return found
+
+
+def _behind(rows: Mapping[str, tuple[int, str]], known: Mapping[str, Witnessed]) -> str:
+    if rows and rows.keys().isdisjoint(known):
+        return ""  # another database's witness
+    missing = [said.label for uid, said in known.items() if uid not in rows and said.enrolled]
+    behind = [said.label for uid, said in known.items() if uid in rows and _is_behind(*rows[uid], said)]
+    parts = ((behind, "stand where they stood before"), (missing, "are missing"))
+    return "; ".join(f"{len(labels)} accounts {words} ({_some(labels)})" for labels, words in parts if labels)
+
+
+def _is_behind(generation: int, state: str, said: Witnessed) -> bool:
+    if said.fate in {"revoked", "removed"}:
+        return said.certain and generation <= said.generation and state != "revoked"
+    return generation < said.generation - (not said.certain)
+
+
+def _some(labels: Sequence[str]) -> str:
+    return ", ".join(labels[:_NAMED]) + (", …" if len(labels) > _NAMED else "")
 
 
 @contextmanager

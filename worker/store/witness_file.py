@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+#: Its name in the state folder.
+WITNESS = "witness"
 #: Bytes below which a file is left as it is, and how many times its last compact size it may grow to.
 _SMALL, _GROWTH = 1 << 20, 4
 #: Bytes at the end that are searched for the last mark: some hundred lines.
@@ -54,6 +56,11 @@ class Witnessed:
     def certain(self) -> bool:
         """Whether the database is known to have come this far."""
         return self.phase not in {"writing", "consenting"}
+
+    @property
+    def enrolled(self) -> bool:
+        """Whether a database has to hold this account: its first commit is certain, and nobody took it away since."""
+        return not self.fate and (self.certain or self.generation > 1)
 
 
 #: As they stand in a line; a later version may add others.

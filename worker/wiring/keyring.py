@@ -40,6 +40,21 @@ def find_keyring_file(config: Config, environ: Mapping[str, str]) -> Path | None
     return None if path is None or (credentials and path.is_relative_to(credentials)) else path
 
 
+def _refuse_other_owner(file: Path) -> None:
+    """Refuse a keyring of another user, as the database is refused: only root can read one, and should not use it.
+
+    Mounts that are made for secrets (see `worker.config.secret_files`) show whatever owner they like.
+    """
+    owner = file.stat().st_uid
+    mount = os.statvfs(file)
+    if owner in {0, os.geteuid()} or mount.f_flag & os.ST_RDONLY or file.is_relative_to("/run/secrets"):
+        return
+    raise KeyUnusable(
+        f"{file} belongs to user {owner}; this command runs as user {os.geteuid()}",
+        hint=f"run it as that user: sudo -u '#{owner}' worker …; or, if it is yours: chown {os.geteuid()} {file}",
+    )
+
+
 def _read_keyring(config: Config, environ: Mapping[str, str]) -> Keyring:
     source = config.keyring.source
     path = source.path(environ, config.base_dir)
@@ -49,4 +64,7 @@ def _read_keyring(config: Config, environ: Mapping[str, str]) -> Keyring:
             hint="restore it from your copy, or: worker keys recover FILE; only for a new database: worker keys new",
         )
     text = source.read(environ, config.base_dir)
+    file = find_keyring_file(config, environ)
+    if file is not None:
+        _refuse_other_owner(file)
     return parse_keyring(text.reveal(), f"the keyring ({source.kind} {source.value})")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from worker import __version__
 from worker.clock import SystemClock
 from worker.config.load import load
+from worker.config.trust import refuse_open_to_all
 from worker.errors import Misconfigured
 from worker.events import Events
 from worker.redact import Scrubber
@@ -81,7 +82,8 @@ class Wiring:
         from worker.notify.sender import Desk  # noqa: PLC0415 - as above
 
         composer = Composer(self.scrubber, self.store.notifications.jobs_waiting)
-        return Deliverer(Desk(self.store, self.clock, composer), self.routes())
+        desk = Desk(self.store, self.clock, composer, state_folder=self.state_folder)
+        return Deliverer(desk, self.routes())
 
     def tell_people(self, seconds: float) -> None:
         """Deliver what this process has caused, before it ends; a daemon that listens does it instead."""
@@ -141,10 +143,15 @@ class Wiring:
     def store_place(self) -> Place:
         """Where the store is, for a restore, which opens it itself."""
         from worker.store.restore import Place  # noqa: PLC0415 - as above
-        from worker.store.witness import WITNESS  # noqa: PLC0415 - as above
 
-        witness = self.config.store.witness or self.state_folder / WITNESS
-        return Place(self._store_url(), self.state_folder, witness, self.sealer)
+        return Place(self._store_url(), self.state_folder, self.witness, self.sealer)
+
+    @property
+    def witness(self) -> Path:
+        """Where the store's witness is."""
+        from worker.store.witness_file import WITNESS  # noqa: PLC0415 - as above
+
+        return self.config.store.witness or self.state_folder / WITNESS
 
     def integration(self, name: str) -> Integration:
         """An integration of the config. Raises Misconfigured when there is none of that name."""
@@ -284,6 +291,7 @@ class Wiring:
 
         Where the store, the key and the state folder lie is fixed for the life of a process.
         """
+        refuse_open_to_all(self.config.path)
         config = load(self.config.path, self.environ)
         fixed = ("worker.state_dir", "store", "keyring")
         if (config.worker.state_dir, config.store, config.keyring) != (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import stat
 import subprocess
@@ -100,6 +101,15 @@ def test_unusable_keyring_file_is_refused_in_one_sentence(place, keyring, fault)
     assert (done.returncode, done.stdout, words in done.stderr, "key" in done.stderr) == (78, "", True, True)
     material = keyring.split()[-1]
     assert (material[:38] in done.stderr, "Traceback" in done.stderr) == (False, False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away, and read it then")
+def test_keyring_of_another_user_is_refused_as_the_database_is(place) -> None:
+    """What root does with it, its owner may not be able to undo."""
+    os.chown(place.folder / "worker.key", 65534, -1)
+    done = place.command("keys", "verify")
+    assert (done.returncode, "worker.key belongs to user 65534" in done.stderr) == (78, True)
+    assert "sudo -u '#65534'" in done.stderr
 
 
 def test_keyring_with_windows_line_ends_is_read(place, keyring) -> None:
