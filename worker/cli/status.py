@@ -38,8 +38,7 @@ def status(
     """Show accounts by state, who needs consent, incidents, jobs with their next runs, and the last runs.
 
     Exit code 3 when an account needs consent, 1 when an incident is open or the database is an old copy, else 0. With
-    --alive: 0 when the daemon on
-    this machine works, else 1, whatever the accounts need.
+    --alive: 0 when the daemon on this machine works, else 1, whatever the accounts need.
 
     Examples: worker status; worker status --watch
     """

@@ -93,11 +93,12 @@ def backup(
 
     Example: worker store backup /var/backups/worker-$(date +%F).db
     """
+    from worker.config.paths import normal
     from worker.store.backup import back_up
 
     called = invocation(context)
     wiring = called.wiring()
-    report = back_up(wiring.store.database, wiring.sealer, Path(file).absolute(), wiring.clock.now())
+    report = back_up(wiring.store.database, wiring.sealer, normal(Path(file).absolute()), wiring.clock.now())
     if called.as_json:
         print_json(
             {
@@ -127,6 +128,7 @@ def restore(
     """
     import sys
 
+    from worker.config.paths import normal
     from worker.store import restore as restoring
 
     called = invocation(context)
@@ -134,7 +136,7 @@ def restore(
     place = wiring.store_place()
     if not yes and sys.stdin.isatty():
         typer.confirm(f"Replace the store by {file}?", abort=True, err=True)
-    report = restoring.restore(place, Path(file).absolute(), wiring.clock.now())
+    report = restoring.restore(place, normal(Path(file).absolute()), wiring.clock.now())
     if called.as_json:
         print_json(_as_document(report))
     else:
@@ -167,6 +169,8 @@ def _show(report: RestoreReport) -> None:
     say(f"restored {report.accounts} accounts{f', as backed up at {made}' if made else ''}")
     if report.kept_aside is not None:
         tell(f"the database that was replaced is kept as {report.kept_aside}")
+        if not report.unread:
+            tell(f"to undo this restore: worker store restore {report.kept_aside}")
     if report.unread:
         tell(f"the witness could not learn from it: {report.unread}")
     if found.unwitnessed:

@@ -8,8 +8,7 @@ from worker.clock import rfc3339
 from worker.doctor.diagnosis import Diagnosis, Level
 from worker.errors import Busy
 from worker.store.files import rescued_copies
-from worker.store.witness_file import WITNESS
-from worker.store.witness_file import WitnessFile
+from worker.store.witness_file import WITNESS, WitnessFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from worker.accounts.backoff import wait_after
@@ -54,6 +55,10 @@ class StoreWatch(threading.Thread):
 
     def run(self) -> None:
         """Wait for a fault, and follow it to its end."""
+        for sender in self._senders:
+            if sender.route.prepare is not None:
+                with suppress(WorkerError):  # told when something is sent
+                    sender.route.prepare()
         before = self._memory.read()
         if before is not None:
             self._follow(before.since, before.routes)

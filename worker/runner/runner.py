@@ -142,6 +142,10 @@ class Runner:
         missing = tuple(dict.fromkeys(scope for scopes in lacking.values() for scope in scopes))
         finding = Finding(SCOPE_MISSING, reason, {**error.evidence, "missing_scopes": list(missing)})
         moved = services.store.accounts.flag_scope(account, finding, services.clock.now())
+        if (services.store.schedule.lacking(account.id) or lacking) != lacking:
+            # Another job was parked meanwhile, and ours has overwritten its reason: both are told.
+            self._park(assignment, claim, error)
+            return
         if moved.state is not account.state:
             remedy = consent_remedy(account.integration, account.name, SCOPE_MISSING, missing)
             services.events.publish(

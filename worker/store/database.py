@@ -32,6 +32,7 @@ from worker.store.driver_errors import MOST_CONNECTIONS, is_damage, of_postgresq
 from worker.store.files import create_private_file
 from worker.store.ground import refuse_foreign_files
 from worker.store.presence import Presence
+from worker.store.quick_check import quick_faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,9 +45,6 @@ if TYPE_CHECKING:
 
 #: Seconds a transaction waits for another one's lock before it gives up with Busy.
 LOCK_WAIT = 30.0
-#: Bytes up to which a file is looked over whole at every start (about 20 ms); of a larger one these tables only.
-_QUICK_BYTES = 32 << 20
-_FIRST_TABLES = ("account", "key_check", "client_secret", "refresh_intent")
 #: What is set on every connection.
 _PRAGMAS = (
     # Also switches a file back that another program has put into WAL mode, after a checkpoint of its log; while that
@@ -250,15 +248,7 @@ class Database:
         with self.read() as session:
             if not self.is_sqlite:
                 return
-            connection = session.connection()
-            # What this connection has read before would be looked at otherwise, and not the file.
-            connection.exec_driver_sql("PRAGMA shrink_memory")
-            pages, size = (connection.exec_driver_sql(f"PRAGMA page_{one}").scalar_one() for one in ("count", "size"))
-            checks = ["PRAGMA quick_check(3)"]
-            if pages * size > _QUICK_BYTES:
-                checks = [f"PRAGMA quick_check({table})" for table in _FIRST_TABLES]
-            found = [str(line) for check in checks for line in connection.exec_driver_sql(check).scalars()]
-        faults = [line for line in found if line != "ok"]
+            faults = quick_faults(session.connection())
         if faults:
             self._damage = faults[0]
             error = StoreUnusable(f"{self.name} is damaged: {'; '.join(faults[:3])}", hint=_DAMAGE_HINT)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from worker.errors import Busy, StoreUnusable, TryAgainLater, WorkerError
 from worker.store.files import file_fault
 from worker.store.ground import log_of
+from worker.store.holders import holders_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +43,7 @@ _HINTS = {
     "XX001": "the server's files are damaged: restore a backup",
     "XX002": "an index of the server is damaged: REINDEX, or restore a backup",
 }
+_WHO = "wait, or see who holds it: SELECT * FROM pg_stat_activity"
 _DAMAGED = frozenset({"XX001", "XX002"})
 #: What a server says when it turns a connection away for good; libpq gives no code then.
 _REFUSED = ("does not exist", "authentication failed", "pg_hba.conf", "permission denied", "not permitted")
@@ -68,10 +70,14 @@ def of_sqlite(error: object, path: Path, wait: float) -> WorkerError:
                 hint=f"end that program (fuser {path}), then: worker store check",
                 evidence=evidence,
             )
-        return Busy(f"{path} was locked by another process for {wait:g} s", hint="worker status", evidence=evidence)
+        return Busy(
+            f"{path} was locked by {holders_of(path)} for {wait:g} s",
+            hint=f"wait, or see who uses it: fuser -v {path}",
+            evidence=evidence,
+        )
     if code == sqlite3.SQLITE_FULL or "disk is full" in words:
         hint = "free some space; nothing that was acknowledged is lost"
-        return TryAgainLater(f"{path}: {words}", hint=hint, evidence=evidence)
+        return TryAgainLater(f"{path}: the disk is full ({words})", hint=hint, evidence=evidence)
     if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM}:
         return _of_disk(code, path, words, evidence)
     hints = {
@@ -120,7 +126,7 @@ def of_postgresql(error: object, name: str, wait: float) -> WorkerError:
     evidence: dict[str, object] = {"driver": words, "code": state}
     if state in _BUSY:
         said = _BUSY[state].format(wait=wait)
-        return Busy(f"{name}{'' if said.startswith(':') else ' '}{said}", hint="worker status", evidence=evidence)
+        return Busy(f"{name}{'' if said.startswith(':') else ' '}{said}", hint=_WHO, evidence=evidence)
     hint = _HINTS.get(state, "worker store check")
     if state.startswith(_PASSING):
         return TryAgainLater(f"{name}: {words}", hint=hint if state in _HINTS else _SERVER, evidence=evidence)

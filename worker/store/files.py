@@ -44,7 +44,9 @@ def file_fault(error: OSError, what: str, hint: str) -> WorkerError:
     """An error of the file system as ours: what a pause mends, or what an operator must change."""
     reason = error.strerror or str(error)
     if error.errno in _ROOM:
-        return TryAgainLater(f"{what}: {reason}", hint="free some space, or files if the disk has no more inodes")
+        full = "the disk is full" if error.errno == errno.ENOSPC else "no more may be written (a quota or a limit)"
+        hint = "free some space, or files if the disk has no more inodes"
+        return TryAgainLater(f"{what}: {full} ({reason})", hint=hint)
     if error.errno in _PASSING:
         return TryAgainLater(f"{what}: {reason}", hint="look at the disk and at the limits of this process: dmesg")
     if error.errno == errno.EROFS:
@@ -112,7 +114,8 @@ def _refuse_public(path: Path) -> None:
         # Root could open it, and would leave locks and journals beside it that the other user then cannot open.
         raise StoreUnusable(
             f"{path} belongs to user {status.st_uid}; this command runs as user {os.geteuid()}",
-            hint=f"run it as that user: sudo -u '#{status.st_uid}' worker …; for a systemd service: docs/deployment.md",
+            hint=f"run it as that user: sudo -u '#{status.st_uid}' worker …; for a systemd service: docs/deployment.md;"
+            f" or, if it is to be this user's: chown {os.geteuid()} {path}",
         )
     if mode & 0o077:
         raise StoreUnusable(

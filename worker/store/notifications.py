@@ -16,6 +16,7 @@ from sqlmodel import col
 
 from worker.states import AccountState
 from worker.store.database import row_count, storable
+from worker.store.outdated import OVER, outdated
 from worker.store.records import consent_remedy
 from worker.store.tables import AccountRow, DeliveryRow, IncidentRow, NotificationRow, ScheduleRow
 
@@ -84,6 +85,20 @@ class Notifications:
         query = _addressed(route).where(or_(untried, again)).order_by(col(NotificationRow.id)).limit(_BATCH)
         with self._database.read() as session:
             return [_to_notification(row, delivery) for row, delivery in session.execute(query)]
+
+    def without_outdated(
+        self, items: Sequence[Notification], route: Addressee, now: float
+    ) -> tuple[Sequence[Notification], Sequence[Notification]]:
+        """What of this is still worth telling, and what was over before it was told; that is done with."""
+        with self._database.read() as session:
+            over = outdated(session, route.name, route.events, items)
+        if not over:
+            return items, ()
+        with self._database.write() as session:
+            for item in over:
+                row = _delivery(session, item, route.name)
+                row.given_up_at, row.next_at, row.last_error = now, None, OVER
+        return [item for item in items if item not in over], over
 
     def next_attempt(self, route: str) -> float | None:
         """When the next one that failed is due for this route; None when none is."""

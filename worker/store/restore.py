@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worker.errors import Busy, StoreUnusable, TryAgainLater, UsageFault, WorkerError
+from worker.errors import Busy, KeyUnusable, StoreUnusable, TryAgainLater, UsageFault, WorkerError
 from worker.store.advisory_locks import AdvisoryLocks
 from worker.store.backup import opened, told_of, unfinished, verify
 from worker.store.comparison import Reconciled
@@ -38,6 +38,7 @@ from worker.store.restore_targets import BESIDE, FileTarget, ServerTarget, copy_
 from worker.store.runs import Runs
 from worker.store.schedule import Schedule
 from worker.store.sealed_values import find_unopened
+from worker.store.service import how_to_stop
 from worker.store.witness import Witness
 from worker.store.witness_file import WitnessFile
 
@@ -47,6 +48,11 @@ if TYPE_CHECKING:
     from worker.crypto.sealing import Sealer
     from worker.store.restore_targets import Target
 
+#: A backup from before a rotation needs a key that may have been retired since.
+_OLD_KEY = (
+    "put the missing key's line back into the keyring, above the newer ones;"
+    " worker keys recover OLD --write FILE yields it from an escrow copy"
+)
 #: Seconds for which a lock is waited for that `worker status` may be looking at for an instant.
 _LOOKED_AT = 1.0
 _OURS = {"account", "grant_", "alembic_version", "key_check"}
@@ -84,7 +90,9 @@ def restore(place: Place, file: Path, now: float) -> RestoreReport:
     error says that the backup is in its place.
     """
     if not file.is_file():
-        raise UsageFault(f"there is no file {file}", hint="worker store restore FILE")
+        raise UsageFault(
+            f"there is no file {file}", hint=f"name a file that worker store backup has made: ls -l {file.parent}"
+        )
     create_private_folder(place.state_folder)
     with ExitStack() as held:
         target = held.enter_context(_target(place, file))
@@ -130,9 +138,10 @@ def _no_daemon(locks: FileLocks | AdvisoryLocks) -> Iterator[None]:
         try:
             held.enter_context(locks.hold("daemon", patience=_LOOKED_AT, note=restorers_note()))
         except Busy as error:
+            holder = str(error.evidence.get("holder", "another process"))
             raise StoreUnusable(
-                f"the store is in use: {error.evidence.get('holder', 'another process')}",
-                hint="stop the daemon first: systemctl stop worker",
+                f"the store is in use: {holder}",
+                hint=f"stop the daemon first: {how_to_stop(holder)}",
             ) from None
         yield
 
@@ -148,12 +157,15 @@ def _check(backup: Database, file: Path, sealer: Sealer, now: float) -> int:
         raise StoreUnusable(f"{file} is no backup of a store", hint="worker store backup FILE makes one")
     with told_of(backup, str(file)):
         upgrade_unshared(backup)
-        accounts = verify(backup, sealer, now, "use another backup")
+        try:
+            accounts = verify(backup, sealer, now, "use another backup")
+        except KeyUnusable as error:
+            raise KeyUnusable(error.message, hint=_OLD_KEY) from None
     _, unopened = find_unopened(backup, sealer)
     if unopened:
         raise StoreUnusable(
             f"{file}: {len(unopened)} sealed values do not open; {unopened[0].message}",
-            hint="use another backup, or the keyring that this one was made with",
+            hint=f"{_OLD_KEY}; or use another backup",
         )
     return accounts
 

@@ -57,7 +57,8 @@ _SCHEDULE = (
 #: Routes that have not taken everything, and nothing since they were given up on.
 _ROUTES = (
     "SELECT d.route, count(*), min(n.created_at), max(d.attempts), max(d.last_error) FROM delivery d"
-    " JOIN notification n ON n.id = d.notification_id WHERE d.delivered_at IS NULL AND NOT EXISTS"
+    " JOIN notification n ON n.id = d.notification_id WHERE d.delivered_at IS NULL"
+    " AND d.last_error <> 'over before it was told' AND NOT EXISTS"
     " (SELECT 1 FROM delivery t WHERE t.route = d.route AND t.delivered_at > d.given_up_at)"
     " GROUP BY d.route ORDER BY d.route LIMIT ?"
 )
@@ -171,8 +172,8 @@ def _behind(rows: Mapping[str, tuple[int, str]], known: Mapping[str, Witnessed])
         return ""  # another database's witness
     missing = [said.label for uid, said in known.items() if uid not in rows and said.enrolled]
     behind = [said.label for uid, said in known.items() if uid in rows and _is_behind(*rows[uid], said)]
-    parts = ((behind, "stand where they stood before"), (missing, "are missing"))
-    return "; ".join(f"{len(labels)} accounts {words} ({_some(labels)})" for labels, words in parts if labels)
+    parts = (("behind", behind), ("missing", missing))
+    return "; ".join(f"{len(labels)} {words} ({_some(labels)})" for words, labels in parts if labels)
 
 
 def _is_behind(generation: int, state: str, said: Witnessed) -> bool:

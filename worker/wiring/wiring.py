@@ -81,7 +81,9 @@ class Wiring:
         from worker.notify.message import Composer  # noqa: PLC0415 - as above
         from worker.notify.sender import Desk  # noqa: PLC0415 - as above
 
-        composer = Composer(self.scrubber, self.store.notifications.jobs_waiting)
+        composer = Composer(
+            self.scrubber, self.store.notifications.jobs_waiting, os.uname().nodename, str(self.config.path)
+        )
         desk = Desk(self.store, self.clock, composer, state_folder=self.state_folder)
         return Deliverer(desk, self.routes())
 

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -85,6 +87,7 @@ def test_daemon_tells_that_its_database_is_damaged_and_the_next_one_that_it_was_
     assert alive(routed)[0] == 1
     daemon.stop()
     assert types(routed) == ["incident"]
+    routed.wiring.store.close()
     assert routed.command("store", "restore", "--yes", str(backup)).returncode == 0
     again = routed.ready()
     until(lambda: "recovered" in types(routed), "the all-clear")
@@ -119,3 +122,31 @@ def test_probe_sees_a_store_that_is_gone_and_one_that_is_back(routed, until):
     copy.replace(database)
     until(lambda: alive(routed)[0] == 0, "a beat")
     assert daemon.stop() == 0
+
+
+def test_webhook_whose_secret_lies_in_the_store_is_told_that_the_store_is_gone(routed, until):
+    """Signed with the secret as it was read before."""
+    sent: list[str] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            sent.append(f"{body['type']} {self.headers['webhook-signature'][:3]}")
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_words: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with (routed.folder / "config.toml").open("a") as file:
+        file.write(f'\n[[notify]]\nname = "hook"\nwebhook = "http://127.0.0.1:{server.server_port}/"\n')
+    assert routed.command("notify", "secret", "hook", given="a-signing-secret\n").returncode == 0
+    daemon = routed.ready()
+    until(lambda: alive(routed)[0] == 0, "a beat")
+    routed.wiring.store.database.path.unlink()
+    until(lambda: sent == ["incident v1,"], "the message")
+    daemon.kill()
+    server.shutdown()
+    server.server_close()

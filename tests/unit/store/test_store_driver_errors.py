@@ -16,6 +16,8 @@ from worker.store.files import file_fault
 if TYPE_CHECKING:
     from pathlib import Path
 
+_WHO = "wait, or see who holds it: SELECT * FROM pg_stat_activity"
+
 
 def of_library(code: int, words: str = "the library's words") -> sqlite3.Error:
     """An error as SQLite raises it."""
@@ -73,9 +75,9 @@ def test_folder_that_is_gone_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("state", "kind", "hint"),
     [
-        ("55P03", Busy, "worker status"),
-        ("40P01", Busy, "worker status"),
-        ("40001", Busy, "worker status"),
+        ("55P03", Busy, _WHO),
+        ("40P01", Busy, _WHO),
+        ("40001", Busy, _WHO),
         ("53100", TryAgainLater, "free some space on the server"),
         ("53200", TryAgainLater, "whether the server runs"),
         ("53300", TryAgainLater, "up to 72"),
@@ -149,4 +151,6 @@ def test_damage_is_told_from_other_faults(error: Exception, damaged: bool) -> No
 def test_error_of_the_file_system_says_what_happens_next(number: int, kind: type[WorkerError]) -> None:
     """Room and descriptors come back; rights have to be given."""
     found = file_fault(OSError(number, "words"), "/x cannot be made", "look at its rights")
-    assert (type(found), found.message, bool(found.hint)) == (kind, "/x cannot be made: words", True)
+    room = "no more may be written (a quota or a limit) (words)"
+    words = {errno.ENOSPC: "the disk is full (words)", errno.EDQUOT: room, errno.EFBIG: room}.get(number, "words")
+    assert (type(found), found.message, bool(found.hint)) == (kind, f"/x cannot be made: {words}", True)
