@@ -128,6 +128,31 @@ def test_old_database_copied_back_by_hand_is_recognised(place: Workplace, sandbo
     assert sandbox.refreshes("alice") == before
 
 
+def test_doctor_sees_an_old_copy_and_marks_nothing(place: Workplace, sandbox: Sandbox, tmp_path: Path) -> None:
+    """So the newer file can still be put back, and nobody has to consent."""
+    database = place.folder / "state" / "worker.db"
+    shutil.copy(database, tmp_path / "old.db")
+    _use(place, sandbox, "alice")
+    shutil.copy(database, tmp_path / "new.db")
+    database.write_bytes((tmp_path / "old.db").read_bytes())
+    assert "older than its witness: 1 behind (api/alice)" in place("doctor", "--offline", expect=78).out
+    assert "OLD COPY" in place("status", expect=1).out
+    database.write_bytes((tmp_path / "new.db").read_bytes())
+    place("doctor", "--offline")
+    _use(place, sandbox, "alice")
+
+
+def test_restore_is_undone_by_restoring_what_was_kept_aside(place: Workplace, sandbox: Sandbox) -> None:
+    """The wrong backup, by mistake: the accounts that it flagged work again without anybody's consent."""
+    place("store", "backup", "backup.db")
+    _use(place, sandbox, "alice", times=2)
+    aside = _restore(place)["kept_aside"]
+    undone = place("store", "restore", aside, "--json").json
+    assert (undone["marked"], undone["lost"]) == ([], [])
+    _use(place, sandbox, "alice")
+    assert place.account("alice")["state"] == "active"
+
+
 def test_backup_is_made_and_restore_refused_while_the_daemon_runs(place: Workplace) -> None:
     """The one needs no pause; the other names who is in the way."""
     with place.daemon():

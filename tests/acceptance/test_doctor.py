@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import make_workplace
 from servers import Sandbox
 from small_disk import mounted
 from story import consenting, prepare
-from workplace import COMMAND
+from workplace import COMMAND, make_workplace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -224,7 +224,7 @@ def test_provider_that_does_not_answer_is_answered_75(place: Workplace) -> None:
         taken.bind(("127.0.0.1", 0))
         _move_provider(place, taken.getsockname()[1])
         told = found(examine(place, 75), "later")
-    assert "cannot be reached" in told
+    assert "refuses the connection" in told
 
 
 def _move_provider(place: Workplace, port: int) -> None:
@@ -266,6 +266,16 @@ def test_full_disk_is_found(place: Workplace, tmp_path: Path) -> None:
         place.configure(f'[sinks.small]\ntype = "sqlite"\npath = "{disk.path}/data.db"')
         told = found(examine(place, 75, "--offline"), "later")
     assert f"{disk.path} has room for " in told
+
+
+def test_full_disk_is_a_fault_in_the_status(place: Workplace, tmp_path: Path) -> None:
+    """Before anything else, and with exit code 1."""
+    with mounted(tmp_path / "disk") as disk:
+        shutil.copytree(place.folder / "state", disk.path / "state")
+        config = place.folder / "config.toml"
+        config.write_text(config.read_text().replace('state_dir = "state"', f'state_dir = "{disk.path}/state"'))
+        told = place("status", expect=1).out
+    assert f"FAULT     {disk.path / 'state'} has room for " in told
 
 
 def test_few_open_files_are_found(place: Workplace) -> None:

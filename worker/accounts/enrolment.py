@@ -28,8 +28,8 @@ from worker.oauth.token_request import Redemption, code_request, refresh_request
 from worker.oauth.verdict import ClientAtFault, GrantDead, Postponed, TokenGranted
 from worker.redact import Secret
 from worker.states import AccountState
+from worker.store.locks import account_lock
 from worker.store.records import Consent, NewTokens
-from worker.store.store import account_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

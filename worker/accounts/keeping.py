@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from worker.errors import Misconfigured, NeedsConsent, TryAgainLater, UsageFault
 from worker.store.grants import GenerationMoved
-from worker.store.store import account_lock
+from worker.store.locks import account_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -32,9 +32,8 @@ from worker.oauth.verdict import TokenGranted
 from worker.redact import Secret
 from worker.states import AccountState
 from worker.store.grants import GenerationMoved
-from worker.store.locks import process_note
+from worker.store.locks import account_lock, process_note
 from worker.store.records import SCOPE_MISSING, Finding, Grant, NewTokens
-from worker.store.store import account_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -11,6 +11,7 @@ import requests
 from worker import __version__
 from worker.accounts.clock_watch import REMEDY, sentence
 from worker.accounts.lone_call import Timeouts, sent
+from worker.accounts.network_words import what_happened
 from worker.accounts.one_call import Line
 from worker.doctor.diagnosis import Diagnosis, Level, of_error
 from worker.errors import WorkerError
@@ -84,11 +85,11 @@ def _ask(parts: Parts, client: Client, subject: str, url: str) -> _Found:
         with sent("GET", url, _patient(client), Line(), headers={"User-Agent": agent}) as response:
             status, fields = response.status_code, response.headers
     except requests.exceptions.SSLError as error:
-        message = f"{url}: the certificate is not accepted ({_cause(error)})"
+        message = f"{url} {what_happened(error)}"
         hint = "look at the address and the machine's clock; a private CA goes into REQUESTS_CA_BUNDLE"
         return _Found(Diagnosis(subject, Level.FAULT, message, hint))
     except requests.RequestException as error:
-        message = f"{url} cannot be reached ({_cause(error)})"
+        message = f"{url} {what_happened(error)}"
         return _Found(Diagnosis(subject, Level.LATER, message, "look at DNS, firewall and proxy"))
     skew = measure(fields, origin(url), asked_at=asked_at, answered_at=parts.clock.now())
     return _Found(of_status(subject, url, status), answered=True, clock=of_clock(skew))
@@ -106,14 +107,6 @@ def of_status(subject: str, url: str, status: int) -> Diagnosis:
     if status >= _SERVER_ERROR:
         return Diagnosis(subject, Level.LATER, f"{url} answers {status}", "the provider's status page")
     return Diagnosis(subject, Level.OK, f"{url} answers")
-
-
-def _cause(error: BaseException) -> str:
-    """The innermost words: requests wraps what happened in three layers."""
-    inner: BaseException | None = error
-    while inner is not None:
-        error, inner = inner, inner.__cause__ or inner.__context__
-    return (str(error).strip() or type(error).__name__)[:200]
 
 
 def of_clock(skew: ClockSkew | None) -> Diagnosis | None:

@@ -27,7 +27,7 @@ def examine(parts: Parts) -> Iterator[Diagnosis]:
     if config.store.sqlite_path is not None:
         places.append(config.store.sqlite_path)
     for folder in sorted({_standing(place) for place in places}):
-        yield from _of_room(folder)
+        yield from of_room(folder)
     yield Diagnosis("disk", Level.OK, f"SQLite {sqlite_version()}")
     told = {remark.message: remark for place in places for remark in remarks(place)}
     for remark in told.values():
@@ -39,7 +39,8 @@ def _standing(path: Path) -> Path:
     return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
-def _of_room(folder: Path) -> Iterator[Diagnosis]:
+def of_room(folder: Path) -> Iterator[Diagnosis]:
+    """Whether a folder can be written, and how much fits."""
     status = os.statvfs(folder)
     # Nobody but root may use the last blocks; some file systems do not count files.
     free, files = status.f_bavail * status.f_frsize, status.f_favail if status.f_files else None

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from worker.clock import rfc3339
 from worker.doctor.diagnosis import Diagnosis, Level
-from worker.errors import Busy
+from worker.errors import Busy, WorkerError
 from worker.store.files import rescued_copies
+from worker.store.service import how_to_start
+from worker.store.snapshot import older
 from worker.store.witness_file import WITNESS, WitnessFile
 
 if TYPE_CHECKING:
@@ -21,6 +23,27 @@ def exists(parts: Parts) -> bool:
     """Whether there is a store to look at; one on a server is asked, a file is never made."""
     path = parts.config.store.sqlite_path
     return path is None or path.exists()
+
+
+def of_age(parts: Parts) -> Diagnosis | None:
+    """That the database is older than its witness, seen without opening the store, which would mark accounts."""
+    config = parts.config
+    path = config.store.sqlite_path
+    if not exists(parts):
+        return None
+    try:
+        url = "" if path is not None else config.store.read_url(parts.environ, config.base_dir)
+        found = older(url, path, WitnessFile(config.store.witness or parts.state_folder / WITNESS))
+    except WorkerError:
+        return None  # whoever opens the store tells
+    if not found:
+        return None
+    return Diagnosis(
+        "store",
+        Level.FAULT,
+        f"the database is older than its witness: {found}; what needs an open store was not examined",
+        "put the newer file back, if there is one; worker store check takes this one, and marks what is stale",
+    )
 
 
 def examine(parts: Parts) -> Iterator[Diagnosis]:
@@ -86,6 +109,6 @@ def _same_disk(one: Path, other: Path) -> bool:
 def _daemon(parts: Parts) -> Diagnosis:
     try:
         with parts.store.locks.hold("daemon", patience=0, note=f"worker doctor, {rfc3339(parts.clock.now())}"):
-            return Diagnosis("daemon", Level.NOTE, "no daemon uses this store now", "worker run, or start its service")
+            return Diagnosis("daemon", Level.NOTE, "no daemon uses this store now", how_to_start())
     except Busy as error:
         return Diagnosis("daemon", Level.OK, f"runs: {error.evidence.get('holder', 'another process')}")

@@ -23,9 +23,8 @@ from worker.log import bound
 from worker.runner.attempt import Attempted, Work, attempt
 from worker.runner.outcome import end_of, error_text, exit_code, wait_before_retry
 from worker.states import AccountState, RunState
-from worker.store.locks import process_note
+from worker.store.locks import process_note, run_lock
 from worker.store.records import SCOPE_MISSING, Finding, RunCounts, consent_remedy
-from worker.store.store import run_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

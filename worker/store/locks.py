@@ -37,6 +37,16 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.002, 0.05
 PATIENCE = 120.0
 
 
+def account_lock(account_id: int) -> str:
+    """The name of the lock under which an account's grant is refreshed or replaced."""
+    return f"account-{account_id}"
+
+
+def run_lock(job: str, account_id: int) -> str:
+    """The name of the lock under which a job runs for an account."""
+    return f"run-{job}-{account_id}"
+
+
 class Locks(Protocol):
     """Named exclusive locks."""
 
@@ -62,6 +72,21 @@ class Locks(Protocol):
 def process_note() -> str:
     """Name this process, for messages about who holds what."""
     return f"process {os.getpid()} on {os.uname().nodename}"
+
+
+def holder_of(folder: Path, name: str) -> str | None:
+    """Who holds a lock on a file in this folder; None when nobody does. Changes nothing."""
+    try:
+        descriptor = os.open(folder / f"{_file_name(name)}.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(descriptor, 200, 0).decode("utf-8", "replace") or "another process"
+    finally:
+        os.close(descriptor)
+    return None
 
 
 @dataclass

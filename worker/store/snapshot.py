@@ -68,7 +68,8 @@ _OUTBOX = (
     " LEFT JOIN delivery d ON d.notification_id = n.id ORDER BY n.id DESC, d.route"
 )
 _LAST_RUNS = (
-    "SELECT r.id, r.job, a.integration, a.name, r.state, r.started_at, r.finished_at, r.rows, r.error FROM run r"
+    "SELECT r.id, r.job, r.account_id, a.integration, a.name, r.state, r.started_at, r.finished_at, r.rows, r.error"
+    " FROM run r"
     " JOIN account a ON a.id = r.account_id ORDER BY r.id DESC LIMIT ?"
 )
 _LINEAGE = "SELECT mark, backed_up_at FROM lineage"
@@ -93,7 +94,18 @@ _FIELDS = {
     "incidents": ("integration", "kind", "opened_at", "last_at", "occurrences", "cause", "remedy"),
     "jobs": ("job", "next_due", "last_started", "oldest_success", "accounts", "running", "parked"),
     "routes": ("route", "waiting", "oldest", "attempts", "last_error"),
-    "last_runs": ("id", "job", "integration", "account", "state", "started_at", "finished_at", "rows", "error"),
+    "last_runs": (
+        "id",
+        "job",
+        "account_id",
+        "integration",
+        "account",
+        "state",
+        "started_at",
+        "finished_at",
+        "rows",
+        "error",
+    ),
 }
 _DELIVERY = ("route", "delivered_at", "given_up_at", "attempts", "last_error")
 _QUERIES = {

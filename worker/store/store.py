@@ -134,13 +134,3 @@ def open_database(
 def _warn_of_network(*places: Path) -> None:
     for remark in (remark for place in places for remark in remarks(place) if remark.kind == "network"):
         log.warning(remark.message, extra={"hint": remark.hint})
-
-
-def account_lock(account_id: int) -> str:
-    """The name of the lock under which an account's grant is refreshed or replaced."""
-    return f"account-{account_id}"
-
-
-def run_lock(job: str, account_id: int) -> str:
-    """The name of the lock under which a job runs for an account."""
-    return f"run-{job}-{account_id}"

@@ -393,7 +393,7 @@ class TestCanary:
 
     def test_takes_no_account_whose_lock_is_held(self, fleet, sandbox):
         """Somebody is at it: the next look tries again."""
-        from worker.store.store import account_lock
+        from worker.store.locks import account_lock
 
         sandbox.fault("token", "invalid_grant", times=-1)
         attempts(fleet)

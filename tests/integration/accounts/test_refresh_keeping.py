@@ -10,7 +10,7 @@ import pytest
 from worker.accounts.keeping import NotStored
 from worker.errors import Busy, TryAgainLater
 from worker.events import GrantRefreshed
-from worker.store.store import account_lock
+from worker.store.locks import account_lock
 
 FULL = (
     "CREATE TRIGGER full BEFORE UPDATE OF sealed_refresh_token ON grant_"

@@ -21,7 +21,8 @@ from small_disk import mounted
 from worker.accounts.keeping import NotStored
 from worker.errors import Busy, StoreUnusable, TryAgainLater, WorkerError
 from worker.store.advisory_locks import OUTLIVES, AdvisoryLocks
-from worker.store.store import account_lock, open_store
+from worker.store.locks import account_lock
+from worker.store.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
