@@ -83,7 +83,7 @@ class FullDisk(Fault):
 class NoInodes(Fault):
     """Room, but no journal can be made."""
 
-    raised, words = TryAgainLater, "no journal can be made: No space left|cannot be opened: No space left"
+    raised, words = TryAgainLater, "no journal can be made: No space left|cannot be opened: the disk is full"
 
     def begin(self, house, disk):
         disk.use_up_inodes()

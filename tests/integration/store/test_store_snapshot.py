@@ -136,6 +136,7 @@ def test_snapshot_lists_runs_as_the_repository_does(busy_store: Store) -> None:
         {
             "id": run.id,
             "job": run.job,
+            "account_id": busy_store.accounts.get(run.integration, run.account).id,
             "integration": run.integration,
             "account": run.account,
             "state": run.state,
