@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.config.durations import format_duration
 from worker.config.model import Config, Integration, NotifyConfig, RateLimit, StoreSection
+from worker.config.preset_files import read_preset
 from worker.config.secrets import SecretSource
 from worker.redact import MASK, scrub_patterns
 
@@ -96,6 +97,9 @@ def _integration(integration: Integration) -> dict[str, Any]:
     }
     shown["token_names"] = dict(integration.token_names)
     shown["client_secret"] = _client_secret(integration.secrets)
+    if integration.preset is not None:
+        preset = read_preset(integration.preset)
+        shown["provider"] = {"docs": preset.docs, **preset.facts}
     return shown
 
 

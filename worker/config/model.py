@@ -107,11 +107,17 @@ class Integration:
     api_base: str | None
     #: Where the token may go: `https://host[:port]`, lower case.
     api_origins: tuple[str, ...]
+    #: Where the token stands in a request to the API; bare unless it is `Authorization`.
+    token_header: str
     rate_limit: RateLimit | None
     #: By name, so far `client_secret` only; absent means the encrypted store has it.
     secrets: Mapping[str, SecretSource]
     #: Empty: a space when asking, a space or a comma when reading.
     scope_separator: str
+    #: The authorization URL's parameter for them.
+    scope_parameter: str
+    #: Granted though the answer does not list them, if they were asked for.
+    unlisted_scopes: tuple[str, ...]
     authorize_params: Mapping[str, str]
     token_params: Mapping[str, str]
     refresh_sends_redirect_uri: bool

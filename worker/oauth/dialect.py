@@ -35,5 +35,7 @@ class Dialect:
     names: Mapping[str, str] = field(default_factory=dict)
     #: What separates scopes; "" for blanks or commas.
     scope_separator: str = ""
+    #: Scopes that were asked for and are granted although the answer's list leaves them out.
+    unlisted_scopes: tuple[str, ...] = ()
     #: Codes of a refresh that brings no token and extends the old one instead.
     extending_codes: tuple[str, ...] = ()

@@ -236,6 +236,7 @@ class Runner:
             api_base=client.integration.api_base,
             origins=frozenset(origin(place) for place in client.integration.api_origins),
             rules=client.rejection_rules,
+            token_header=client.integration.token_header,
             headers={"User-Agent": services.user_agent, **client.integration.headers},
             timeout=(client.integration.connect_timeout, client.integration.read_timeout),
             largest_answer=client.integration.largest_answer << 20,
