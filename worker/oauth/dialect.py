@@ -17,7 +17,10 @@ ExpiryUnit = Literal["seconds", "milliseconds", "minutes"]
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """Settings for reading one provider's token answers. Codes are compared without case, numbers as text."""
+    """Settings for reading one provider's token answers.
+
+    Codes are compared without case, numbers as text. One with a blank in it is a phrase of the error's description.
+    """
 
     #: Codes that mean: this grant is dead, a human must consent.
     dead_errors: tuple[str, ...] = ()

@@ -76,6 +76,18 @@ def test_preset_waits_as_long_as_it_is_told(read, row):
 
 
 @pytest.mark.parametrize("preset", preset_names())
+def test_preset_s_codes_are_needed(client, preset):
+    """Each code that a preset sets reads an answer which the general rules would misread."""
+    dialect = client(preset).dialect
+    for code in (*dialect.dead_errors, *dialect.transient_errors, *dialect.client_errors):
+        bodies = [(row, json.dumps(row["body"])) for row in ROWS if row["preset"] == preset]
+        said = [(row, body.encode()) for row, body in bodies if code in body]
+        assert any(read_token_answer(row["status"], {}, body, now=NOW).kind != row["expect"] for row, body in said), (
+            code
+        )
+
+
+@pytest.mark.parametrize("preset", preset_names())
 def test_preset_has_an_answer_of_every_kind(preset):
     """A new preset without recorded answers is not finished."""
     cases = {row["case"] for row in ROWS if row["preset"] == preset}

@@ -234,21 +234,22 @@ _QUIRKS = (
     Option(
         "dead_errors",
         _CODES,
-        "Further error codes of the token endpoint that mean: the grant is dead, ask the owner.",
+        "Further error codes of the token endpoint, or phrases of its descriptions, that mean: the grant is dead, ask "
+        "the owner.",
         default=[],
         example=["token_revoked"],
     ),
     Option(
         "transient_errors",
         _CODES,
-        "Further error codes that mean: try again later.",
+        "Further codes, or phrases, that mean: try again later.",
         default=[],
         example=["rate_limited"],
     ),
     Option(
         "client_errors",
         _CODES,
-        "Further error codes that mean: the client is misconfigured, the grant is fine.",
+        "Further codes, or phrases, that mean: the client is at fault or shut out, the grant is fine.",
         default=[],
         example=["app_disabled"],
     ),
