@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Fields in seconds; shown as they are written.
 _DURATIONS = frozenset({
     "drain_timeout", "history", "every", "jitter", "timeout", "connect_timeout", "read_timeout", "remind",
-    "default_expires_in",
+    "default_expires_in", "rotate_every",
 })  # fmt: skip
 _TELLING = re.compile(
     r"secret|token|passw|passphrase|credential|auth|key|cookie|session|sign|assertion|\bpin\b", re.IGNORECASE

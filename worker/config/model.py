@@ -184,9 +184,22 @@ class SinkConfig:
     """`[sinks.NAME]`: where rows go."""
 
     name: str
-    type: Literal["sqlite", "jsonl"]
-    #: A file for `sqlite`, a folder for `jsonl`.
-    path: Path
+    type: Literal["sqlite", "jsonl", "postgresql"]
+    #: A file for `sqlite`, a folder for `jsonl`; None for `postgresql`.
+    path: Path | None
+    #: Where a server is, and where in it the tables go.
+    url: SecretSource | None = None
+    schema: str = "public"
+    #: When a file of lines is finished: bytes, and seconds after its first row (None: however old).
+    rotate_bytes: int = 0
+    rotate_every: float | None = None
+
+    def read_url(self, environ: Mapping[str, str], base_dir: Path) -> str:
+        """The server's URL, fetched from its source. Raises Misconfigured."""
+        from worker.config.store_url import SERVER_URL, fetched_url  # noqa: PLC0415 - needed by few
+
+        assert self.url is not None
+        return fetched_url(self.url, environ, base_dir, SERVER_URL)
 
 
 @dataclass(frozen=True)

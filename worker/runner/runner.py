@@ -37,6 +37,7 @@ from worker.store.store import run_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from worker.accounts.refresh import Refresher
     from worker.clock import Clock
@@ -65,6 +66,8 @@ class Services:
     scrubber: Scrubber
     stopping: Stopping
     user_agent: str
+    #: Where rows wait for their checkpoint when memory is not to hold them; None: where temporary files go.
+    spool: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,8 @@ class Runner:
         try:
             with self._open_session(assignment, work.account, pace) as session:
                 sink_session = work.sink.open(stream, work.fence)
-                with closing(sink_session), Buffer(sink_session, limit=work.limit) as buffer:
+                pending = Buffer(sink_session, folder=self._services.spool, limit=work.limit)
+                with closing(sink_session), pending as buffer:
                     self._call(assignment, work, stream, (session, buffer, pace))
         except KeyboardInterrupt:
             error = Interrupted("stopped from the keyboard")
