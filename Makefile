@@ -5,7 +5,7 @@
 #   make check     format, lint, types, layers, generated files
 #   make faults    a process stopped at every step, and what became of it; ONLY=refresh:0123:kill for one stop
 #   make fuzz      fuzzers against the parsers of challenges, token answers and callbacks; FUZZ_SECONDS=60 each
-#   make bench     ratios against the parts a user would pick instead
+#   make bench     ratios against the parts a user would pick instead; ONLY=sinks for one of them
 #   make lock      renew the hashed locks (needs uv)
 #   make clean     remove .venv and caches
 
@@ -74,7 +74,7 @@ fuzz: .venv/fuzz
 	  grep -E "^Done|peak_rss" .venv/fuzz.log; done
 
 bench: .venv/dev
-	@$(BIN)/python bench/run.py
+	@$(BIN)/python bench/run.py $(if $(ONLY),--only $(ONLY))
 
 generate: .venv/dev
 	@$(BIN)/python tools/generate.py

@@ -22,6 +22,7 @@ from worker.errors import WorkerError
 #: Types that are plain already; a subclass (an Enum, say) is not and takes the slow way, as does text, which may hold
 #: half a character.
 _PLAIN = frozenset({type(None), bool, int, float, bytes})
+_SIZED = frozenset({str, bytes, list, dict})
 #: Bytes that a value without a length of its own takes, roughly.
 _SMALL = 8
 
@@ -37,13 +38,17 @@ def plain_row(row: Mapping[str, Any], table: str) -> dict[str, Any]:
     for name, value in row.items():
         if type(name) is not str or not name or "\0" in name:
             raise WorkerError(f"a row for {table} has the column name {name!r}; names are non-empty text")
-        plain[name] = value if type(value) in _PLAIN else _typed(value, f"{table}.{name}")
+        kind = type(value)
+        if kind in _PLAIN or (kind is str and value.isascii()):  # by far the most, so they pass at once
+            plain[name] = value
+        else:
+            plain[name] = _typed(value, f"{table}.{name}")
     return plain
 
 
 def weight(row: Mapping[str, Any]) -> int:
     """About how many bytes a plain row holds; what is nested counts by its items."""
-    return sum(len(value) if isinstance(value, str | bytes | list | dict) else _SMALL for value in row.values())
+    return sum(len(value) if type(value) in _SIZED else _SMALL for value in row.values())
 
 
 def as_text(value: Any) -> str:
@@ -64,15 +69,17 @@ def as_text(value: Any) -> str:
 def to_json(value: Any) -> str:
     """JSON text of a plain value: bytes as base64, and null for what JSON has no number for."""
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_json_default, allow_nan=False)
+        return _JSON.encode(value)
     except ValueError:
-        return json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"), default=_json_default)
+        return _JSON.encode(_finite(value))
 
 
 def _typed(value: Any, place: str) -> Any:
     """A column's value: here, and not inside of JSON, a Decimal and an aware datetime stay what they are."""
     if isinstance(value, Decimal) and value.is_finite():
         return Decimal(value)
+    if type(value) is datetime and value.tzinfo is UTC:
+        return value
     if isinstance(value, datetime) and (offset := value.utcoffset()) is not None:
         exact = value.isoformat()
         zone = UTC if value.tzinfo is UTC else timezone(offset)
@@ -142,6 +149,9 @@ def _json_default(value: Any) -> str:
     if isinstance(value, datetime | Decimal):
         return as_text(value)
     raise TypeError(f"{type(value).__name__} is not plain")
+
+
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_json_default, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:
