@@ -3,7 +3,8 @@
 #   make demo      the whole story on a local provider, about half a minute
 #   make test      every check and every test
 #   make check     format, lint, types, layers, generated files
-#   make faults    a process stopped at every step, and what became of it; ONLY=refresh:0123:kill for one stop
+#   make faults    a process stopped at every step, and what became of it: ten minutes, and docs/fault-table.md anew;
+#                  ONLY=refresh:0123:kill for one stop, FAULTS="--help" for the rest
 #   make fuzz      fuzzers against the parsers of challenges, token answers and callbacks; FUZZ_SECONDS=60 each
 #   make bench     ratios against the parts a user would pick instead; ONLY=sinks for one of them
 #   make lock      renew the hashed locks (needs uv)
@@ -24,7 +25,7 @@ FUZZ_SECONDS ?= 60
 help:
 	@sed -n '3,/make clean/p' Makefile | cut -c3-
 
-.venv/python: Makefile
+.venv/python:
 	@if [ -z "$(PYTHON)" ]; then \
 	  echo "make: no Python 3.11, 3.12 or 3.13 found; install one, or name it: make PYTHON=/path/to/python" >&2; exit 1; fi
 	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { \

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from worker.engines.embedded import EmbeddedEngine
     from worker.runner.pace import Stopping
-    from worker.wiring import Daemonic
+    from worker.wiring.daemonic import Daemonic
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,7 @@ def run_daemon(parts: Daemonic, environ: Mapping[str, str]) -> int:
     with _alone(parts):
         control = _Control(parts)
         control.install()
+        parts.tell_keys()
         _tell_ground(parts)
         doorbell = Doorbell(parts.state_folder, parts.ring)
         parts.engine.start()
@@ -167,9 +168,12 @@ class _Control:
 
     def _store_answers(self) -> bool:
         try:
+            self._parts.store.database.refuse_damaged()
             self._parts.store.schedule.earliest()
             self._parts.store.locks.renew("daemon")
         except WorkerError as error:
+            if not isinstance(error, Busy):
+                heartbeat.falter(self._parts.state_folder, error.message)
             if isinstance(error, Busy) and error.evidence.get("lock") == "daemon":
                 self.taken_over = error
                 self._stops += 1

@@ -105,17 +105,24 @@ class Misconfigured(WorkerError):
     exit_code = 78
 
 
+def listed(name: str, problems: Sequence[tuple[str, str]]) -> str:
+    """Problems as people read them: how many there are in what, then a line each, place and sentence."""
+    width = max((len(place) for place, _ in problems), default=0)
+    count = len(problems)
+    lines = [f"{name}: {count} problem{'' if count == 1 else 's'}"]
+    return "\n".join([*lines, *(f"  {place:<{width}}  {what}" for place, what in problems)])
+
+
 class ConfigProblems(Misconfigured):
     """The configuration has faults."""
 
-    def __init__(self, path: str, problems: Sequence[tuple[str, str]]) -> None:
+    def __init__(
+        self, path: str, problems: Sequence[tuple[str, str]], *, hint: str = "worker config check", also: str = ""
+    ) -> None:
         #: Pairs of place (`integrations.arlo.scope`) and what is wrong there, with what would be right.
         self.problems = tuple(problems)
-        width = max((len(place) for place, _ in self.problems), default=0)
-        count = len(self.problems)
-        lines = [f"{path}: {count} problem{'' if count == 1 else 's'}"]
-        lines += [f"  {place:<{width}}  {what}" for place, what in self.problems]
-        super().__init__("\n".join(lines), hint="worker config check")
+        # `also`: a list of what is wrong elsewhere, found along with it.
+        super().__init__("\n".join(filter(None, (listed(path, self.problems), also))), hint=hint)
 
 
 class KeyUnusable(Misconfigured):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from workplace import REPOSITORY, Workplace
+from workplace import REPOSITORY, Workplace, make_workplace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,14 +86,6 @@ def oidc_packages() -> Path:
 def workplace(tmp_path: Path) -> Workplace:
     """A folder made by `worker init`."""
     return make_workplace(tmp_path)
-
-
-def make_workplace(parent: Path) -> Workplace:
-    """A folder made by `worker init`."""
-    place = Workplace(parent / "place")
-    place.folder.mkdir()
-    place("init")
-    return place
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from conftest import make_workplace
 from servers import Sandbox
-from workplace import COMMAND, PATIENCE
+from workplace import COMMAND, PATIENCE, make_workplace
 
 from worker.sandbox import give_consent
 

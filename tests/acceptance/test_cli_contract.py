@@ -11,9 +11,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import make_workplace
 from servers import Sandbox
-from workplace import COMMAND, PATIENCE, Workplace
+from workplace import COMMAND, PATIENCE, Workplace, make_workplace
 
 from worker.sandbox import give_consent
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import make_workplace
 from servers import Sandbox
 from small_disk import mounted
 from story import consenting, prepare
-from workplace import COMMAND
+from workplace import COMMAND, make_workplace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,6 +81,7 @@ def test_no_token_is_sent(place: Workplace, server: Any) -> None:
 def test_nothing_is_made(place: Workplace) -> None:
     """A folder without a database has none afterwards."""
     (place.folder / "state" / "worker.db").unlink()
+    (place.folder / "state" / "witness").unlink()
     examine(place, 78, "--offline")
     assert not (place.folder / "state" / "worker.db").exists()
 
@@ -223,7 +224,7 @@ def test_provider_that_does_not_answer_is_answered_75(place: Workplace) -> None:
         taken.bind(("127.0.0.1", 0))
         _move_provider(place, taken.getsockname()[1])
         told = found(examine(place, 75), "later")
-    assert "cannot be reached" in told
+    assert "refuses the connection" in told
 
 
 def _move_provider(place: Workplace, port: int) -> None:
@@ -267,6 +268,16 @@ def test_full_disk_is_found(place: Workplace, tmp_path: Path) -> None:
     assert f"{disk.path} has room for " in told
 
 
+def test_full_disk_is_a_fault_in_the_status(place: Workplace, tmp_path: Path) -> None:
+    """Before anything else, and with exit code 1."""
+    with mounted(tmp_path / "disk") as disk:
+        shutil.copytree(place.folder / "state", disk.path / "state")
+        config = place.folder / "config.toml"
+        config.write_text(config.read_text().replace('state_dir = "state"', f'state_dir = "{disk.path}/state"'))
+        told = place("status", expect=1).out
+    assert f"FAULT     {disk.path / 'state'} has room for " in told
+
+
 def test_few_open_files_are_found(place: Workplace) -> None:
     """A limit that sixteen runs would exceed."""
     limited = f"ulimit -n 100; exec {COMMAND} doctor --offline"
@@ -300,3 +311,25 @@ def test_key_that_is_still_needed_is_noted(place: Workplace) -> None:
     with (place.folder / "worker.key").open("a") as file:
         file.write(f"{line}\n")
     assert "key k1 still seals" in found(examine(place, 0, "--offline"), "note")
+
+
+def test_database_that_is_gone_is_found(place: Workplace) -> None:
+    """The witness knows that there were accounts."""
+    (place.folder / "state" / "worker.db").unlink()
+    told = found(examine(place, 78, "--offline"), "fault")
+    assert "knows 1 accounts of one (put it back, or: worker store restore FILE)" in told
+
+
+def test_saved_copy_of_a_database_is_pointed_at(place: Workplace) -> None:
+    """A daemon under which the file was taken away has saved it beside."""
+    database = place.folder / "state" / "worker.db"
+    saved = database.with_name("worker.db.rescued-1")
+    database.rename(saved)
+    assert f"mv {saved} {database}" in found(examine(place, 78, "--offline"), "fault")
+
+
+def test_one_cause_is_told_once(place: Workplace) -> None:
+    """A database that belongs to no such key stands in the way of store, clients and accounts alike."""
+    _other_key(place)
+    told = found(examine(place, 78, "--offline"), "fault")
+    assert told.count("is not the key of that name") == 1

@@ -8,9 +8,8 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 import requests
-from conftest import make_workplace
 from servers import Sandbox
-from workplace import COMMAND, REDIRECT_URI
+from workplace import COMMAND, REDIRECT_URI, make_workplace
 
 from worker.sandbox import give_consent
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import make_workplace
 from secret_story import API_FAULTS, TOKEN_FAULTS, play, spellings
+from workplace import make_workplace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import make_workplace
 from servers import ACCESS_TTL, DjangoToolkit, OidcProvider, Sandbox
 from story import MISSED, REFRESHES, play
+from workplace import make_workplace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -147,6 +147,14 @@ class Workplace:
         return Daemon(self)
 
 
+def make_workplace(parent: Path) -> Workplace:
+    """A folder made by `worker init`."""
+    place = Workplace(parent / "place")
+    place.folder.mkdir()
+    place("init")
+    return place
+
+
 class Daemon:
     """`worker run`, from ready to SIGTERM."""
 

@@ -40,11 +40,12 @@ _PROGRESS = 5.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code."""
-    asked = _parser().parse_args(arguments)
+    parser = _parser()
+    asked = parser.parse_args(arguments)
     if asked.list:
         return _list()
     if asked.only:
-        return _one(TrialId.parse(asked.only), asked.tamper)
+        return _one(_trial(parser, asked.only), asked.tamper)
     unable = syscalls.missing()
     if unable:
         _say(f"no stops at system calls: {unable}")
@@ -67,8 +68,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if wrong or lost else 0
 
 
+def _trial(parser: argparse.ArgumentParser, text: str) -> TrialId:
+    """The trial that is asked for; ends the program with one sentence when there is none of that name."""
+    try:
+        trial_id = TrialId.parse(text)
+    except ValueError as error:
+        parser.error(f"{error}, for example refresh:0123:kill; docs/fault-table.md names them")
+    if trial_id.operation not in ALL:
+        parser.error(f"there is no operation {trial_id.operation!r}; there are {', '.join(ALL)}")
+    return trial_id
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="make faults", description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(
+        prog="make faults",
+        description=f"{__doc__.splitlines()[0] if __doc__ else ''} By itself, `make faults` takes some ten minutes and"
+        " rewrites docs/fault-table.md (--minutes 6 --write --kills 300); options go into FAULTS, and one trial into"
+        " ONLY: make faults ONLY=refresh:0123:kill",
+        epilog='Examples: make faults FAULTS="--list"; make faults FAULTS="--operation refresh --minutes 2"',
+    )
     add = parser.add_argument
     add("--operation", action="append", choices=list(ALL), help="only this one; may be repeated")
     add("--fault", action="append", help=f"only this fault ({CALLS}: stops at system calls); may be repeated")

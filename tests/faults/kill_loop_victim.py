@@ -24,7 +24,8 @@ from kill_loop_store import INTEGRATION, NOW, STREAM, URL, new_tokens, read_seal
 from worker.clock import SystemClock
 from worker.jobs.sinks import TableBatch
 from worker.jobs.sinks.sqlite import SqliteSink
-from worker.store.store import account_lock, open_store
+from worker.store.locks import account_lock
+from worker.store.store import open_store
 
 if TYPE_CHECKING:
     from worker.store.store import Store

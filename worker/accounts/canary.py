@@ -29,8 +29,13 @@ if TYPE_CHECKING:
 
 #: Seconds for which a probe is somebody's, should he never come back from it.
 _LEASE = 120.0
-#: Seconds until the next look when there is nobody to probe, or a probe told nothing and named no time.
+#: Seconds until the next look when there is nobody to probe, and at least those after a probe that told nothing: where
+#: answers are lost, each probe may spend the refresh token of another account.
 _PAUSE = 300.0
+
+
+class _RefusedAgain(TryAgainLater):
+    """The canary was refused, and it was not the last probe: `after` leads to the next one."""
 
 
 class Fleet:
@@ -116,8 +121,10 @@ class Fleet:
         if canaries:
             try:
                 attempt(canaries[0])
+            except _RefusedAgain as error:
+                wait = error.after or 0.0
             except TryAgainLater as error:
-                wait = _PAUSE if error.after is None else error.after
+                wait = max(error.after or 0.0, _PAUSE)
             except NeedsConsent:
                 wait = 0.0  # consented anew, or taken away, at this very moment: the next one
             except WorkerError:
@@ -130,6 +137,6 @@ class Fleet:
         self._store.grants.fail_refresh(grant, Finding("canary", words, finding.evidence), now, not_before=now)
         at = self._rule(integration).next_probe(incident.opened_at, now)
         if at is not None:
-            return TryAgainLater(f"{words}; the next probe at {rfc3339(at)}", after=at - now)
+            return _RefusedAgain(f"{words}; the next probe at {rfc3339(at)}", after=at - now)
         self.confirm(integration, words)
         return NeedsConsent(f"{label} needs consent: {words}", hint=remedy_for(grant.account))

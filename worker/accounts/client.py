@@ -8,29 +8,28 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import requests
-
+from worker.accounts.discovery import discover
 from worker.accounts.lone_call import Timeouts, call
 from worker.accounts.token_endpoint import NoAnswer, NotSent, ask
-from worker.errors import Misconfigured, TryAgainLater
+from worker.errors import Misconfigured
 from worker.oauth.clock_skew import ClockSkew, measure
 from worker.oauth.dialect import Dialect
-from worker.oauth.metadata import ProviderMetadata, merge_metadata, metadata_urls
 from worker.oauth.rejection import RejectionRule, RejectionRules
 from worker.oauth.token_request import Client as OAuthClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import requests
+
     from worker.clock import Clock
     from worker.config.model import Integration
+    from worker.oauth.metadata import ProviderMetadata
     from worker.oauth.token_request import TokenRequest
     from worker.oauth.verdict import Outcome
     from worker.redact import Secret
 
 _OK = 200
-#: Answers that speak of the server's state, not of the address.
-_PASSING, _SERVER_ERROR = frozenset({408, 425, 429}), 500
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ class Client:
         with self._lock:
             if self._metadata is None:
                 assert self.integration.issuer is not None
-                self._metadata = self._discover(self.integration.issuer)
+                self._metadata = discover(self.name, self.integration.issuer, self._fetch)
             return self._metadata
 
     def now(self) -> float:
@@ -143,34 +142,10 @@ class Client:
             )
         return found
 
-    def _discover(self, issuer: str) -> ProviderMetadata:
-        documents: list[dict[str, object]] = []
-        faults: list[str] = []
-        passing = False
-        for url in metadata_urls(issuer):
-            found = self._fetch(url)
-            if isinstance(found, dict):
-                documents.append(found)
-                continue
-            faults.append(f"{url}: {found}")
-            passing = passing or not isinstance(found, int) or found in _PASSING or found >= _SERVER_ERROR
-        if documents:
-            # One of the addresses tried may be another issuer's on the same host.
-            own = [document for document in documents if document.get("issuer") == issuer]
-            return merge_metadata(issuer, own or documents)
-        kind = TryAgainLater if passing else Misconfigured
-        raise kind(
-            f"integration {self.name}: no metadata at the issuer ({'; '.join(faults)})",
-            hint="look at issuer, or set authorize_url and token_url by hand",
-        )
-
-    def _fetch(self, url: str) -> dict[str, object] | int | str:
-        """A JSON object, or what came instead of one: a status, or the name of an error."""
+    def _fetch(self, url: str) -> dict[str, object] | int:
+        """A JSON object, or the status of what came instead of one. Raises as `call` does."""
         headers = {"User-Agent": self._settings.user_agent, "Accept": "application/json"}
-        try:
-            answer = call("GET", url, self.timeouts, headers=headers)
-        except (requests.RequestException, ValueError) as error:
-            return type(error).__name__
+        answer = call("GET", url, self.timeouts, headers=headers)
         self._compare_clocks(url, answer.headers, answer.seconds)
         try:
             document = json.loads(answer.body)

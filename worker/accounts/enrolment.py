@@ -18,7 +18,7 @@ from worker.accounts.giving_back import give_back
 from worker.accounts.patience import Patience
 from worker.accounts.recovery import client_accepted
 from worker.accounts.token_endpoint import NoAnswer, NotSent
-from worker.accounts.who import identify
+from worker.accounts.who import NotTold, identify, identify_imported
 from worker.errors import EnrolmentFailed, KeyUnusable, Misconfigured, TamperedSecret, TryAgainLater
 from worker.events import AccountMoved
 from worker.oauth.authorization import AuthorizationRequest, ExpectedCallback, authorization_url, read_callback
@@ -28,11 +28,11 @@ from worker.oauth.token_request import Redemption, code_request, refresh_request
 from worker.oauth.verdict import ClientAtFault, GrantDead, Postponed, TokenGranted
 from worker.redact import Secret
 from worker.states import AccountState
+from worker.store.locks import account_lock
 from worker.store.records import Consent, NewTokens
-from worker.store.store import account_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from worker.accounts.client import Client
     from worker.clock import Clock
@@ -150,7 +150,8 @@ class Enrolment:
         with self._alone(client, attempt.account):
             asked_at = self._clock.now()
             tokens = self._granted(client.ask(request), "the authorization code")
-            identity = identify(client, tokens, attempt.nonce, self._clock.now())
+            nonce, now = attempt.nonce, self._clock.now()
+            identity = self._identify(client, attempt.account, lambda: identify(client, tokens, nonce, now), choices)
             return self._store_grant(client, attempt.account, tokens, asked_at, identity, choices)
 
     def import_refresh_token(self, client: Client, account: str, refresh_token: Secret, choices: Choices) -> Enrolled:
@@ -176,7 +177,8 @@ class Enrolment:
             if tokens.refresh_token is None:
                 # Kept by the provider: the one that was given stays good.
                 tokens = _with_refresh_token(tokens, refresh_token)
-            identity = self._identify_imported(client, account, tokens)
+            now = self._clock.now()
+            identity = self._identify(client, account, lambda: identify_imported(client, tokens, now), choices)
             return self._store_grant(client, account, tokens, asked_at, identity, choices)
 
     @contextmanager
@@ -186,14 +188,29 @@ class Enrolment:
             self._store.database.prove_writable()
             yield
 
-    def _identify_imported(self, client: Client, account: str, tokens: Tokens) -> dict[str, str]:
-        """Who consented back then. For a new account the answer may stay open: the token given is void by now."""
+    def _identify(
+        self, client: Client, account: str, ask: Callable[[], dict[str, str]], choices: Choices
+    ) -> dict[str, str]:
+        """Who consented. It may stay open where there is nobody to mistake him for: what was redeemed is spent by now.
+
+        Where the account has an owner, an unknown one is refused as another one would be: a consent can be given once
+        more, while one person's data among another's cannot be told apart again.
+        """
         try:
-            return identify(client, tokens, None, self._clock.now())
-        except EnrolmentFailed as error:
-            if self._store.accounts.find(client.name, account) is not None:
-                raise
-            log.warning("the owner of the imported token is unknown", extra={"reason": error.message})
+            return self._patience.until_told(ask)
+        except NotTold as error:
+            known = self._store.accounts.find(client.name, account)
+            owner = {} if known is None or choices.replace_identity else self._owner(known)
+            if owner:
+                raise EnrolmentFailed(
+                    f"{client.name}/{account} belongs to {owner['label']}, and who consented now is unknown:"
+                    f" {error.message}; nothing was changed",
+                    hint=f"{error.hint}; or add --replace-identity if it is the right person",
+                ) from None
+            log.warning(
+                "the grant is stored without its owner: a later consent cannot be compared with this one",
+                extra={"reason": error.message, "hint": f"{error.hint}; then enrol the account again"},
+            )
             return {}
 
     def revoke(self, client: Client, account: Account) -> str:
@@ -296,19 +313,23 @@ class Enrolment:
     def _refuse_other(self, account: Account, identity: dict[str, str], choices: Choices) -> None:
         if choices.replace_identity:
             return
-        try:
-            known = self._store.grants.read_identity(account.id)
-        except (TamperedSecret, KeyUnusable) as error:
-            raise EnrolmentFailed(
-                f"who owns {account.label} cannot be read: {error.message}; nothing was changed",
-                hint="if it is the right person, add --replace-identity",
-            ) from error
+        known = self._owner(account)
         if not known or not identity or known["subject"] == identity["subject"]:
             return
         raise EnrolmentFailed(
             f"{account.label} belongs to {known['label']}, but {identity['label']} consented; nothing was changed",
             hint="consent as the same person, or add --replace-identity",
         )
+
+    def _owner(self, account: Account) -> dict[str, str]:
+        """Who consented before; empty when that is not known. Raises EnrolmentFailed when it cannot be read."""
+        try:
+            return self._store.grants.read_identity(account.id)
+        except (TamperedSecret, KeyUnusable) as error:
+            raise EnrolmentFailed(
+                f"who owns {account.label} cannot be read: {error.message}; nothing was changed",
+                hint="if it is the right person, add --replace-identity",
+            ) from error
 
     def _tell(self, account: Account, after: AccountState, cause: str) -> None:
         if after is not account.state:

@@ -80,14 +80,15 @@ class Failures:
             case NoAnswer(evidence=evidence):
                 return self._in_doubt(grant, evidence)
 
-    def postponed(
-        self, grant: Grant, evidence: dict[str, object], after: float | None, ambiguous: str = ""
-    ) -> WorkerError:
-        """Try again later: after what the other side asked for, and never sooner than our own backoff."""
+    def postponed(self, grant: Grant, evidence: dict[str, object], after: float | None, doubt: str = "") -> WorkerError:
+        """Try again later: after what the other side asked for, and never sooner than our own backoff.
+
+        `doubt` is what may hide a rotation of this generation.
+        """
         wait = wait_after(grant.failures + 1, after, random.random())  # noqa: S311
         now = self._clock.now()
         finding = Finding("try again later", f"no new access token: {words_of(evidence)}", evidence)
-        self._store.grants.fail_refresh(grant, finding, now, not_before=now + wait, doubt=ambiguous)
+        self._store.grants.fail_refresh(grant, finding, now, not_before=now + wait, doubt=doubt)
         return self._failed(grant, finding, wait)
 
     def misconfigured(self, grant: Grant, error: Misconfigured) -> None:
@@ -127,7 +128,7 @@ class Failures:
         if _BAD_CERTIFICATE not in str(evidence.get("detail", "")):
             return
         integration = attempt.grant.account.integration
-        finding = Finding("certificate", f"the token endpoint's certificate is refused: {words_of(evidence)}", evidence)
+        finding = Finding("certificate", words_of(evidence), evidence)
         remedy = "worker doctor; if the provider's certificate is a private one, name its CA in REQUESTS_CA_BUNDLE"
         now = self._clock.now()
         report(self._store, self._events, integration, CERTIFICATE_REFUSED, finding, now=now, remedy=remedy, wait=0)

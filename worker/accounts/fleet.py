@@ -3,8 +3,9 @@
 A provider that has mislaid its tokens for ten minutes answers `invalid_grant` to everybody, word for word as if every
 single owner had withdrawn his consent. To flag them all would send every owner to the browser for nothing; to flag none
 would hide a real mass revocation. So from some number on, refusals are held: the accounts wait, one incident tells why,
-and one of them, the canary, is tried again a few times. If it works, all go on. If it is refused to the end, each is
-flagged with what was found about itself.
+and one of them, the canary, is tried again. If it works, all go on. If not, the next canary is another account, since
+the owner of the first may really have withdrawn his consent. When the last one is refused, each is flagged with what
+was found about itself.
 
 One account, or a few, are never held: an owner who withdraws his consent is told of at once.
 """
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from worker.config.model import Integration
 
-#: When the canary is probed, as parts of the time that refusals are held: with half an hour 2, 5, 10, 20, 30 minutes.
+#: When a canary is probed, as parts of the time that refusals are held: with half an hour 2, 5, 10, 20, 30 minutes.
 PROBES = (1 / 15, 1 / 6, 1 / 3, 2 / 3, 1.0)
 
 
@@ -49,7 +50,7 @@ class MassRefusal:
         return 0 < self.accounts <= refused and refused * 100 >= alive * self.percent
 
     def next_probe(self, opened: float, now: float) -> float | None:
-        """When the canary is probed next; None when the last probe is over.
+        """When a canary is probed next; None when the last probe is over.
 
         A pause in which nobody looked (a restart) does not multiply probes: what lies before `now` is left out. A clock
         that was set back does not put them off.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import requests
 
 from worker.accounts.lone_call import call
+from worker.accounts.network_words import what_happened
 from worker.errors import TryAgainLater
 from worker.oauth.token_request import revocation_request
 from worker.oauth.verdict import read_retry_after
@@ -32,7 +33,7 @@ def give_back(client: Client, account: Account, url: str, token: Secret, kind: T
         answer = call("POST", request.url, client.timeouts, data=request.form, headers=request.headers)
     except requests.RequestException as error:
         raise TryAgainLater(
-            f"the provider could not be reached ({type(error).__name__}); the grant is still valid and kept"
+            f"the provider's revocation endpoint {what_happened(error)}; the grant is still valid and kept"
         ) from None
     if answer.status not in _SUCCESSES:
         raise TryAgainLater(

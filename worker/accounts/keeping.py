@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from worker.errors import Misconfigured, NeedsConsent, TryAgainLater, UsageFault
 from worker.store.grants import GenerationMoved
-from worker.store.store import account_lock
+from worker.store.locks import account_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,7 +100,10 @@ class Keeper:
         )
         arguments = (grant, tokens, held, stored)
         name = f"keep-{grant.account.label}"
-        threading.Thread(target=self._store_at_last, args=arguments, daemon=True, name=name).start()
+        try:
+            threading.Thread(target=self._store_at_last, args=arguments, daemon=True, name=name).start()
+        except RuntimeError:  # the machine gives us no thread: the one who waits stays with it
+            self._store_at_last(*arguments)
 
     def _store_at_last(self, grant: Grant, tokens: NewTokens, held: ExitStack, stored: Callable[[Grant], None]) -> None:
         with held:
@@ -120,8 +123,11 @@ class Keeper:
             except (GenerationMoved, NeedsConsent, UsageFault):
                 # A human consented anew, or took the account away: these tokens are nobody's any more.
                 return None
-            except (Misconfigured, TryAgainLater) as error:
-                self._waiting[grant.account.id] = error.message
+            except Exception as error:
+                # Whatever it is, a fault of ours included: to give up would cost the only copy.
+                if not isinstance(error, Misconfigured | TryAgainLater):
+                    log.exception("new tokens could not be stored for a reason nobody expected; trying on")
+                self._waiting[grant.account.id] = str(error)
 
 
 def _same(one: Secret | None, other: Secret) -> bool:

@@ -33,6 +33,11 @@ class Timeouts:
     connect: float
     read: float
 
+    @property
+    def whole(self) -> float:
+        """Seconds after which a call has ended, whatever the server does."""
+        return self.connect + self.read * _WHOLE_ANSWER
+
 
 @dataclass(frozen=True)
 class WholeAnswer:
@@ -65,6 +70,8 @@ def sent(method: str, url: str, timeouts: Timeouts, line: Line, **request: Any) 
             method, url, allow_redirects=False, stream=True, timeout=(timeouts.connect, timeouts.read), **request
         ) as response,
     ):
+        if line.was_cut:  # the end of a line looks like the end of the header fields
+            raise _too_slow()
         yield response
 
 
@@ -72,11 +79,15 @@ def read_whole(response: requests.Response, line: Line) -> bytes:
     """The body. Raises UnreadableError when it is too long, BrokenOffError when it is not all there."""
     body = read_bounded(response, LARGEST_ANSWER)
     if line.was_cut:
-        raise BrokenOffError("the answer came too slowly")
+        raise _too_slow()
     length = response.headers.get("Content-Length", "")
     if not response.headers.get("Content-Encoding") and length.isdigit() and len(body) < int(length):
         raise BrokenOffError(f"the answer broke off after {len(body)} of {length} bytes")
     return body
+
+
+def _too_slow() -> BrokenOffError:
+    return BrokenOffError("the answer came too slowly")
 
 
 @contextmanager
@@ -92,7 +103,7 @@ def _session(line: Line) -> Iterator[requests.Session]:
 @contextmanager
 def _watched(line: Line, timeouts: Timeouts) -> Iterator[None]:
     """Cut the line in the end: the read timeout restarts with every byte, so it alone would let an answer drip on."""
-    watchdog = threading.Timer(timeouts.connect + timeouts.read * _WHOLE_ANSWER, line.cut)
+    watchdog = threading.Timer(timeouts.whole, line.cut)
     watchdog.daemon = True
     watchdog.start()
     try:

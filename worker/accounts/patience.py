@@ -1,8 +1,9 @@
-"""Patience with a store that cannot be written while a consent that was just given waits to be stored.
+"""Patience while a consent that was just given waits to be stored: with the store, and with the identity URL.
 
 A code is redeemed once and an imported refresh token is spent by its proof: from then on this process holds the only
 copy. That the store could be written a second before proves nothing about now. So the storing is tried again, with
-pauses, for a quarter of an hour, and the operator is told what is going on and what he can do about it.
+pauses, for a quarter of an hour, and the operator is told what is going on and what he can do about it. Who consented
+is asked for ten seconds only: without an answer, the enrolment decides.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from worker.accounts.keeping import PAUSES
+from worker.accounts.who import NotTold
 from worker.errors import EnrolmentFailed, Misconfigured, TryAgainLater, UsageFault
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ log = logging.getLogger(__name__)
 _Stored = TypeVar("_Stored")
 #: Seconds between the tries of one who stands by: first as for a refresh, then every ten, for a quarter of an hour.
 STANDING_BY = PAUSES + (10.0,) * 87
+#: Seconds between the tries of who asks who consented: somebody sits and waits.
+ASKING = (1.0, 3.0, 6.0)
 
 
 class Patience:
@@ -30,6 +34,18 @@ class Patience:
     def __init__(self, pauses: tuple[float, ...] = STANDING_BY, sleep: Callable[[float], None] = time.sleep) -> None:
         self._pauses = pauses
         self._sleep = sleep
+
+    def until_told(self, ask: Callable[[], _Stored]) -> _Stored:
+        """What `ask` answers. Raises NotTold when it did not come to that, and what is worse at once."""
+        for pause in ASKING:
+            try:
+                return ask()
+            except NotTold as error:
+                if not error.passing:
+                    raise
+                log.warning("who consented is not known yet; asking again", extra={"error": error.message})
+            self._sleep(pause)
+        return ask()
 
     def until_stored(self, store: Callable[[], _Stored]) -> _Stored:
         """What `store` answers. Raises EnrolmentFailed when the consent is lost, and what is no fault of the store."""
@@ -49,7 +65,7 @@ class Patience:
                 self._sleep(pause or 0)
             except KeyboardInterrupt:
                 insisting = _insist(insisting)
-        raise AssertionError  # the last pause is None
+        raise _lost(told or "the command was interrupted", "")
 
 
 def _tell(words: str, hint: str) -> None:

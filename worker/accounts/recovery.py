@@ -31,9 +31,8 @@ _FIRST = 30.0
 def client_accepted(store: Store, events: Events, integration: str, now: float, cause: str) -> None:
     """The provider took the client's credentials: open incidents end, and what was missed becomes due at once."""
     for kind in (CLIENT_REFUSED, CERTIFICATE_REFUSED):
-        closed = store.incidents.close(integration, kind, now)
+        closed = store.incidents.close(integration, kind, now, wake=True)
         if closed is not None:
-            store.schedule.wake_integration(integration, now)
             events.publish(IncidentClosed(integration, closed.kind, cause))
 
 

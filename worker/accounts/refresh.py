@@ -32,9 +32,8 @@ from worker.oauth.verdict import TokenGranted
 from worker.redact import Secret
 from worker.states import AccountState
 from worker.store.grants import GenerationMoved
-from worker.store.locks import process_note
+from worker.store.locks import account_lock, process_note
 from worker.store.records import SCOPE_MISSING, Finding, Grant, NewTokens
-from worker.store.store import account_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -142,10 +141,10 @@ class Refresher:
 
     def _refresh_locked(self, grant: Grant, held: ExitStack) -> Grant:
         self._refuse_early(grant)
-        self._refuse_unfinished(grant)
         client = self._clients.get(grant.account.integration)
         if client is None:
             raise Misconfigured(f"integration {grant.account.integration} is not in the configuration")
+        self._refuse_unfinished(grant, client.timeouts.whole)
         if grant.unreadable:
             self._store.timeline.add(
                 grant.account, "tampered", Finding("tampered", grant.unreadable), self._clock.now()
@@ -184,7 +183,9 @@ class Refresher:
             self._failures.misconfigured(grant, error)
             raise
         except TryAgainLater as error:
-            raise self._failures.postponed(grant, {"detail": error.message}, error.after) from error
+            # Nothing was sent: what an earlier attempt may have lost is as unknown as before.
+            doubt = self._earlier_doubt(grant)
+            raise self._failures.postponed(grant, {"detail": error.message}, error.after, doubt) from error
 
     def _keep(self, grant: Grant, tokens: NewTokens, held: ExitStack) -> Grant:
         """Store the tokens; until that has worked, this process holds the only copy and nobody uses it."""
@@ -233,14 +234,14 @@ class Refresher:
 
     def _refuse_unusable(self, grant: Grant) -> None:
         account = grant.account
-        if grant.held and account.state is AccountState.IN_DOUBT:
-            raise self.fleet.waiting(account)
         if account.state is AccountState.NEEDS_CONSENT and account.cause != SCOPE_MISSING:
             raise NeedsConsent(f"{account.label} needs consent: {account.reason}", hint=remedy_for(account))
         if account.state is AccountState.PAUSED:
             raise AccountPaused(
                 f"{account.label} is paused", hint=f"worker accounts resume {account.integration} {account.name}"
             )
+        if grant.held:
+            raise self.fleet.waiting(account)
 
     def _refuse_early(self, grant: Grant) -> None:
         """No call before the time that the last failure named, whoever asks."""
@@ -252,11 +253,11 @@ class Refresher:
                 f"{grant.account.label}: the next refresh is due in {span(wait)} ({failing})", after=wait
             )
 
-    def _refuse_unfinished(self, grant: Grant) -> None:
+    def _refuse_unfinished(self, grant: Grant, longest: float) -> None:
         """Where a lock can be lost while its holder lives, that one is given the time to store what it was given."""
         if grant.attempt_begun_at is None:
             return
-        wait = self._store.locks.may_outlive(grant.attempt_begun_at, self._clock.now())
+        wait = self._store.locks.may_outlive(grant.attempt_begun_at, self._clock.now(), longest)
         if wait > 0:
             begun = rfc3339(grant.attempt_begun_at)
             raise TryAgainLater(

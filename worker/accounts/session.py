@@ -33,6 +33,7 @@ from worker.accounts.pace import NoPace
 from worker.errors import Misconfigured, ScopeMissing, WorkerError
 from worker.jobs.addresses import origin, resolve
 from worker.oauth.bearer import STANDARD_FIELD, field_value
+from worker.store.records import SCOPE_MISSING, consent_remedy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -266,10 +267,11 @@ class AccountSession(requests.Session):
             return rejection
         response.close()
         named = f": {' '.join(rejection.scopes)}" if rejection.scopes else ""
+        integration, _, account = self._settings.label.partition("/")
         raise ScopeMissing(
             f"{self._settings.label} lacks a scope that this request needs{named}",
             missing=rejection.scopes,
-            hint=f"worker enroll {self._settings.label.replace('/', ' ')}, with the scope added to the integration",
+            hint=consent_remedy(integration, account, SCOPE_MISSING, rejection.scopes),
             evidence={"error": rejection.reason, "error_description": rejection.description},
         )
 

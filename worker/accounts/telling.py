@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from worker.events import AccountMoved
 from worker.states import AccountState
+from worker.store.records import consent_remedy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,12 +24,14 @@ def tell_move(events: Events, before: AccountState, account: Account, finding: F
 
 
 def remedy_for(account: Account) -> str:
-    """The command that mends a dead grant."""
-    return f"worker enroll {account.integration} {account.name}"
+    """The command that mends a grant; where it lacks a scope, what has to be changed before."""
+    return consent_remedy(account.integration, account.name, account.cause)
 
 
 def words_of(evidence: Mapping[str, object]) -> str:
-    """The few words of evidence that belong into a sentence."""
+    """The few words of evidence that belong into a sentence; where no answer could be read, the sentence itself."""
+    if evidence.get("summary"):
+        return str(evidence["summary"])
     parts = (evidence.get(name) for name in ("status", "error", "error_description", "fault", "detail"))
     return ", ".join(str(part) for part in parts if part) or "no details"
 

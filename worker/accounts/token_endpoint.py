@@ -21,6 +21,7 @@ from urllib3.exceptions import LocationValueError
 
 from worker.accounts.bounded import UnreadableError
 from worker.accounts.lone_call import Timeouts, read_whole, sent
+from worker.accounts.network_words import what_happened
 from worker.accounts.one_call import Form, Line
 from worker.errors import Misconfigured
 from worker.oauth.verdict import Outcome, Postponed, read_retry_after, read_token_answer
@@ -87,8 +88,11 @@ def ask(
 
 
 def _evidence(error: Exception, response: requests.Response | None) -> dict[str, object]:
-    fault = type(error).__name__
-    evidence: dict[str, object] = {"fault": fault, "detail": scrub_patterns(str(error))[:300]}
+    evidence: dict[str, object] = {
+        "summary": scrub_patterns(f"the token endpoint {what_happened(error)}"),
+        "fault": type(error).__name__,
+        "detail": scrub_patterns(str(error))[:300],
+    }
     if response is not None:
         evidence["status"] = response.status_code
     return evidence

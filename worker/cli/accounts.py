@@ -103,7 +103,8 @@ def why(
     account = find(wiring, integration, name)
     entries = wiring.store.timeline.of(account, limit)
     facts = describe(wiring, account)
-    advice = remedy(account)
+    lacking = wiring.store.schedule.lacking(account.id).values()
+    advice = remedy(account, list(dict.fromkeys(scope for scopes in lacking for scope in scopes)))
     if facts["unreadable"] and not advice:
         advice = f"worker store check; then restore a backup, or: worker enroll {account.integration} {account.name}"
     if called.as_json:
@@ -292,16 +293,16 @@ def describe(wiring: Wiring, account: Account) -> dict[str, Any]:
     }
 
 
-def remedy(account: Account) -> str:
-    """What a human has to do for this account; empty when nothing."""
+def remedy(account: Account, scopes: Sequence[str] = ()) -> str:
+    """What a human has to do for this account, whose jobs lack these scopes; empty when nothing."""
+    from worker.store.records import consent_remedy
+
     names = f"{account.integration} {account.name}"
-    if account.cause == "insufficient_scope":
-        return f"add the scope to [integrations.{account.integration}] scopes, then: worker enroll {names}"
     if account.cause == "held":
         decide = f"worker accounts release {account.integration}, or worker accounts confirm {account.integration}"
         return f"nothing yet: a canary account decides; or you do: {decide}"
     return {
-        "needs_consent": f"worker enroll {names}",
+        "needs_consent": consent_remedy(account.integration, account.name, account.cause, scopes),
         "paused": f"worker accounts resume {names}",
         "revoked": f"worker enroll {names}, or worker accounts remove {names}",
         "in_doubt": "nothing yet: the next use settles it",

@@ -31,17 +31,17 @@ def check(context: typer.Context) -> None:
     report = check_config(called.config_path, os.environ)
     if report.config is not None:
         catalog = load_jobs(report.config.worker.jobs_path)
-        faults = list(catalog.faults)
+        faults = []
         for job in report.config.jobs.values():
             try:
                 catalog.get(job.uses)
             except JobUnusable as error:
-                if job.uses.rpartition(".")[0] not in catalog.spoilt:
+                if not catalog.told_of(job.uses):
                     faults.append((f"jobs.{job.name}.uses", error.message))
-        report = report.adding(faults)
+        report = report.adding(faults, catalog.faults)
     if called.as_json:
         print_json(report.as_dict())
-        raise typer.Exit(78 if report.problems else 0)
+        raise typer.Exit(0 if report.sound else JobUnusable.exit_code)
     for place, what in report.warnings:
         tell(f"warning: {place}  {what}")
     report.raise_problems()

@@ -104,7 +104,7 @@ def _prove(wiring: Wiring, keyring: Keyring) -> KeyProof | None:
     if path is not None and not path.exists():
         return None
     url = wiring.config.store.read_url(wiring.environ, wiring.config.base_dir)
-    database, _ = open_database(url, wiring.state_folder)
+    database, _ = open_database(url, wiring.state_folder, wiring.config.store.witness)
     return prove_keys(database, Sealer(keyring, wiring.scrubber))
 
 
@@ -113,9 +113,9 @@ def _tell(wiring: Wiring, keys: list[str], proof: KeyProof | None, write: str) -
         say(f"the passphrase opens the copy: {_named(keys)}")
         tell(f"There is no database at {_database(wiring)} yet, so whether they open it is not proven.")
     elif proof.complete:
-        say(f"{_named(keys)} of the copy open {_database(wiring)}: all {proof.opened} sealed values")
+        say(f"the copy ({_named(keys)}) opens {_database(wiring)}: all {proof.opened} sealed values")
     else:
-        say(f"{_named(keys)} of the copy open {proof.opened} sealed values of {_database(wiring)}, but not all")
+        say(f"the copy ({_named(keys)}) opens {proof.opened} sealed values of {_database(wiring)}, but not all")
         for key_id, count in proof.missing.items():
             tell(f'{count} values are sealed with key "{key_id}", which the copy lacks: it is older than that key')
         for message in proof.damaged:

@@ -42,9 +42,12 @@ class Invocation:
     def wiring(self, *, service: bool = False) -> Wiring:
         """The parts, with logging set up: to stdout for the daemon, to stderr for everything else."""
         from worker import log
+        from worker.config.trust import refuse_open_to_all, writable_by_others
         from worker.wiring import Wiring
 
         wiring = Wiring(self.load_config())
+        if service:
+            refuse_open_to_all(wiring.config.path)
 
         def set_up_log(section: WorkerSection) -> None:
             level = "debug" if self.verbose else section.log_level if service else "warning"
@@ -55,6 +58,8 @@ class Invocation:
         wiring.set_up_log = set_up_log
         for place, what in wiring.config.warnings if service else ():
             log.warn_config(place, what)
+        if service and (open_to_some := writable_by_others(wiring.config.path)):
+            log.warn_config("file", open_to_some)
         self._wirings.append(wiring)
         return wiring
 

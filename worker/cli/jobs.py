@@ -16,7 +16,7 @@ from worker.states import AccountState
 
 if TYPE_CHECKING:
     from worker.runner.assignment import Assignment
-    from worker.runner.runner import Attempted
+    from worker.runner.attempt import Attempted
     from worker.store.records import Account, Due
     from worker.wiring import Wiring
 
@@ -137,7 +137,7 @@ def _dry_run(
     as_json: bool,
 ) -> None:
     from worker.jobs.sinks import Stream
-    from worker.runner.runner import Work
+    from worker.runner.attempt import Work
     from worker.runner.trial import dry_sink
 
     limit, begin = how

@@ -10,6 +10,8 @@ from worker.cli.invocation import invocation
 from worker.cli.output import print_error, print_json, print_table, say, tell
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from worker.store.key_standing import KeyStanding
     from worker.store.rotation import Rotated
     from worker.wiring import Wiring
@@ -45,7 +47,7 @@ def new(
     from pathlib import Path
 
     from worker.crypto.keyring import check_key_id, create_keyring_file, new_key
-    from worker.errors import KeyUnusable, Misconfigured, UsageFault
+    from worker.errors import Misconfigured, UsageFault
 
     called = invocation(context)
     path = Path(file)
@@ -60,18 +62,24 @@ def new(
             raise UsageFault("the config names no keyring file", hint="worker keys new FILE")
         known = config.keyring.path
         path = known if not file and known is not None else path
-        database = config.store.sqlite_path
-        ours = known is not None and path.absolute() == known
-        if ours and database is not None and database.exists() and database.stat().st_size:
-            raise KeyUnusable(
-                f"{database} exists and was sealed with another key; a new one cannot open it",
-                hint="restore the keyring from your copy",
-            )
+        if known is not None and path.absolute() == known:
+            _refuse_beside(config.store.sqlite_path)
     create_keyring_file(path, [new_key(key_id)])
     if called.as_json:
         print_json({"file": str(path), "id": key_id})
     else:
         say(f"{path}: keep a copy of it somewhere else")
+
+
+def _refuse_beside(database: Path | None) -> None:
+    """Raise KeyUnusable where a database is: it was sealed with another key than a new one."""
+    from worker.errors import KeyUnusable
+
+    if database is not None and database.exists() and database.stat().st_size:
+        raise KeyUnusable(
+            f"{database} exists and was sealed with another key; a new one cannot open it",
+            hint="restore the keyring from your copy, or: worker keys recover FILE",
+        )
 
 
 @group.command("verify")
@@ -120,9 +128,8 @@ def list_keys(context: typer.Context) -> None:
         sealer = wiring.sealer
     except (Misconfigured, TryAgainLater) as error:
         fault = error
-    database, _ = open_database(
-        wiring.config.store.read_url(wiring.environ, wiring.config.base_dir), wiring.state_folder
-    )
+    url = wiring.config.store.read_url(wiring.environ, wiring.config.base_dir)
+    database, _ = open_database(url, wiring.state_folder, wiring.config.store.witness)
     standings = key_standings(database, sealer)
     if called.as_json:
         print_json([_facts(standing) for standing in standings])

@@ -125,8 +125,8 @@ def _test_item(now: float) -> Notification:
     return Notification(0, secrets.token_hex(12), now, "test", "worker", None, facts)
 
 
-def _told(routes: list[dict[str, Any]]) -> list[str]:
-    return [
+def _told(routes: list[dict[str, Any]]) -> str:
+    return ", ".join(
         f"{one['route']}: {'told' if one['delivered_at'] else 'given up' if one['given_up_at'] else one['last_error']}"
         for one in routes
-    ]
+    )

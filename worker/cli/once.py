@@ -31,8 +31,11 @@ def once(context: typer.Context, job: Annotated[str, typer.Option("--job", help=
     way finish, as with the daemon, and starts no more; the exit code is then 75, or 1 if a run was cut short.
     Example: worker once --job arlo-registrations
     """
+    from worker.config.trust import refuse_open_to_all
+
     called = invocation(context)
     wiring = called.wiring()
+    refuse_open_to_all(wiring.config.path)
     if job:
         wiring.job(job)
     if not wiring.config.jobs:

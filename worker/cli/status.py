@@ -11,8 +11,11 @@ import typer
 from worker.cli.invocation import invocation
 from worker.cli.output import print_json, print_table, say
 from worker.clock import rfc3339, span
+from worker.store.records import consent_remedy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from worker.config.model import Config
 
 #: Entries of each list.
@@ -37,8 +40,8 @@ def status(
 ) -> None:
     """Show accounts by state, who needs consent, incidents, jobs with their next runs, and the last runs.
 
-    Exit code 3 when an account needs consent, 1 when an incident is open, else 0. With --alive: 0 when the daemon on
-    this machine works, else 1, whatever the accounts need.
+    Exit code 3 when an account needs consent, 1 when an incident is open, the disk is full or the database is an old
+    copy, else 0. With --alive: 0 when the daemon on this machine works, else 1, whatever the accounts need.
 
     Examples: worker status; worker status --watch
     """
@@ -58,52 +61,80 @@ def status(
         if not watch:
             break
         time.sleep(_PAUSE)
-    raise typer.Exit(3 if found["accounts"].get("needs_consent") else 1 if found["incidents"] else 0)
+    amiss = found["incidents"] or found["older"] or found["faults"]
+    raise typer.Exit(3 if found["accounts"].get("needs_consent") else 1 if amiss else 0)
 
 
 def _tell_alive(config: Config, *, as_json: bool) -> None:
-    from worker.engines.heartbeat import STOPPED, last_beat
+    from worker.engines.heartbeat import STOPPED, last_beat, last_fault
 
-    last = last_beat(config.worker.state_dir)
+    last, fault = last_beat(config.worker.state_dir), last_fault(config.worker.state_dir)
     age = None if last is None else max(time.time() - last, 0.0)
-    working = age is not None and age < STOPPED
+    working = age is not None and age < STOPPED and not fault
     if as_json:
-        print_json({"alive": working, "last_beat": rfc3339(last)})
+        print_json({"alive": working, "last_beat": rfc3339(last), "fault": fault or None})
     else:
-        found = "it does not run" if age is None else f"last sign of life {span(age)} ago"
+        found = "it does not run" if age is None else fault or f"last sign of life {span(age)} ago"
         say(f"the daemon {'works' if working else 'does not work'}: {found}")
     if not working:
         raise typer.Exit(1)
 
 
 def _look(config: Config) -> dict[str, Any]:
-    from worker.store.snapshot import take
+    from worker.store.fresh_start import refuse_missing_file
+    from worker.store.snapshot import older, take
+    from worker.store.witness_file import WITNESS, WitnessFile
 
     path = config.store.sqlite_path
+    witness = WitnessFile(config.store.witness or config.worker.state_dir / WITNESS)
+    if path is not None:
+        refuse_missing_file(path, witness)
     url = "" if path is not None else config.store.read_url(os.environ, config.base_dir)
-    return {"daemon": _daemon(config), **take(url, path, _LIMIT)}
+    found = take(url, path, _LIMIT)
+    _mark_cut_off(found["last_runs"], path)
+    daemon = _daemon(config)
+    return {
+        "daemon": daemon,
+        "faults": _faults(config, daemon),
+        "older": older(url, path, witness) or None,
+        **found,
+    }
 
 
 def _daemon(config: Config) -> str | None:
     """Who holds the daemon's lock; None when nobody does, or nobody on this machine can tell."""
-    import fcntl
-
     from worker.store.files import lock_folder
+    from worker.store.locks import holder_of
 
     database = config.store.sqlite_path
-    if database is None:
-        return None
-    try:
-        descriptor = os.open(lock_folder(database) / "daemon.lock", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return os.pread(descriptor, 200, 0).decode("utf-8", "replace")
-    finally:
-        os.close(descriptor)
-    return None
+    return None if database is None else holder_of(lock_folder(database), "daemon")
+
+
+def _mark_cut_off(runs: list[dict[str, Any]], database: Path | None) -> None:
+    """A run whose process is gone is no running one, whatever its record says until the next start settles it."""
+    from worker.store.files import lock_folder
+    from worker.store.locks import holder_of, run_lock
+
+    for run in runs:
+        account_id = run.pop("account_id")
+        if run["state"] != "running" or database is None:
+            continue
+        if holder_of(lock_folder(database), run_lock(run["job"], account_id)) is None:
+            run |= {"state": "interrupted", "error": "its process is gone; the daemon starts it again first"}
+
+
+def _faults(config: Config, daemon: str | None) -> list[dict[str, str]]:
+    """What keeps things from being written, or the daemon from working."""
+    from worker.doctor.diagnosis import Level
+    from worker.doctor.ground import of_room
+    from worker.engines.heartbeat import last_fault
+
+    folders = {config.worker.state_dir} | ({config.store.sqlite_path.parent} if config.store.sqlite_path else set())
+    rooms = [found for folder in sorted(folders) if folder.is_dir() for found in of_room(folder)]
+    found = [{"fault": room.message, "remedy": room.hint} for room in rooms if room.level in {Level.FAULT, Level.LATER}]
+    if daemon is not None and (fault := last_fault(config.worker.state_dir)):
+        found.append({"fault": f"the daemon's store does not work: {fault}", "remedy": "worker doctor"})
+    return found
 
 
 def _timed(found: dict[str, Any]) -> dict[str, Any]:
@@ -120,13 +151,18 @@ def _show(found: dict[str, Any]) -> None:
     now = time.time()
     counts = ", ".join(f"{count} {state}" for state, count in found["accounts"].items()) or "none enrolled"
     say(f"daemon    {found['daemon'] or 'not running here'}")
+    for row in found["faults"]:
+        say(f"FAULT     {row['fault']}")
+        say(f"    mend it: {row['remedy']}")
     say(f"accounts  {counts}")
+    if found["older"]:
+        say(f"  OLD COPY: the database is older than its witness: {found['older']}")
+        say("    what opens it next marks what is stale, and never sends it: worker store check, or worker run")
     for row in found["troubled"]:
         since = span(now - row["state_since"])
         say(f"  {row['integration']}/{row['account']}: {row['state']} for {since}: {row['reason']}")
         if row["state"] == "needs_consent":
-            first = "add the scope to the integration's scopes, then " if row["cause"] == "insufficient_scope" else ""
-            say(f"    mend it: {first}worker enroll {row['integration']} {row['account']}")
+            say(f"    mend it: {consent_remedy(row['integration'], row['account'], row['cause'])}")
     troubled = sum(count for state, count in found["accounts"].items() if state != "active")
     if troubled > len(found["troubled"]):
         say(f"  and {troubled - len(found['troubled'])} more: worker accounts list")

@@ -10,10 +10,11 @@ import typer
 from worker.cli.invocation import invocation
 from worker.cli.output import print_json, say, tell
 from worker.clock import rfc3339
-from worker.errors import NeedsConsent, UsageFault
+from worker.errors import NeedsConsent
 
 if TYPE_CHECKING:
     from worker.store.restore import RestoreReport
+    from worker.wiring import Wiring
 
 group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The database: check, backup, restore, migrate.")
 
@@ -53,15 +54,31 @@ def check(context: typer.Context) -> None:
 
     called = invocation(context)
     wiring = called.wiring()
-    database = wiring.store.database
-    faults = database.integrity_faults()
-    faults += [unopened.message for unopened in find_unopened(database, wiring.sealer)[1]]
+    name, faults = _faults_of_file(wiring)
+    if not faults:
+        faults = [unopened.message for unopened in find_unopened(wiring.store.database, wiring.sealer)[1]]
     if called.as_json:
-        print_json({"database": database.name, "faults": faults})
-        raise typer.Exit(78 if faults else 0)
+        print_json({"database": name, "faults": faults})
+        raise typer.Exit(StoreUnusable.exit_code if faults else 0)
     if faults:
-        raise StoreUnusable("\n".join([f"{database.name}: {len(faults)} faults", *faults]), hint="restore a backup")
-    say(f"{database.name}: sound")
+        raise StoreUnusable(
+            "\n".join([f"{name}: {len(faults)} faults", *faults]), hint="restore a backup: worker store restore FILE"
+        )
+    say(f"{name}: sound")
+
+
+def _faults_of_file(wiring: Wiring) -> tuple[str, list[str]]:
+    """The database's name, and what is wrong with its file: a damaged one cannot be opened as a store."""
+    from contextlib import closing
+
+    from worker.store.database import Database
+    from worker.store.fresh_start import refuse_missing_file
+    from worker.store.witness_file import WitnessFile
+
+    if wiring.config.store.sqlite_path is not None:
+        refuse_missing_file(wiring.config.store.sqlite_path, WitnessFile(wiring.witness))
+    with closing(Database(wiring.config.store.read_url(wiring.environ, wiring.config.base_dir))) as database:
+        return database.name, database.integrity_faults()
 
 
 @group.command("backup")
@@ -76,11 +93,12 @@ def backup(
 
     Example: worker store backup /var/backups/worker-$(date +%F).db
     """
+    from worker.config.paths import normal
     from worker.store.backup import back_up
 
     called = invocation(context)
     wiring = called.wiring()
-    report = back_up(wiring.store.database, wiring.sealer, Path(file).absolute(), wiring.clock.now())
+    report = back_up(wiring.store.database, wiring.sealer, normal(Path(file).absolute()), wiring.clock.now())
     if called.as_json:
         print_json(
             {
@@ -103,23 +121,22 @@ def restore(
 ) -> None:
     """Put a backup in the store's place. The daemon must not run. The database that is replaced is kept aside.
 
-    Refresh tokens that were replaced since the backup are spent: their accounts need consent, and those tokens are
-    never sent. Exit code 3 when that is so for any account.
+    On a terminal it asks first. Refresh tokens that were replaced since the backup are spent: their accounts need
+    consent, and those tokens are never sent. Exit code 3 when that is so for any account.
 
     Example: worker store restore /var/backups/worker-2026-11-20.db
     """
     import sys
 
+    from worker.config.paths import normal
     from worker.store import restore as restoring
 
     called = invocation(context)
     wiring = called.wiring()
     place = wiring.store_place()
-    if not yes:
-        if not sys.stdin.isatty():
-            raise UsageFault("a restore replaces the store, and nobody can be asked", hint="add --yes")
+    if not yes and sys.stdin.isatty():
         typer.confirm(f"Replace the store by {file}?", abort=True, err=True)
-    report = restoring.restore(place, Path(file).absolute(), wiring.clock.now())
+    report = restoring.restore(place, normal(Path(file).absolute()), wiring.clock.now())
     if called.as_json:
         print_json(_as_document(report))
     else:
@@ -152,6 +169,8 @@ def _show(report: RestoreReport) -> None:
     say(f"restored {report.accounts} accounts{f', as backed up at {made}' if made else ''}")
     if report.kept_aside is not None:
         tell(f"the database that was replaced is kept as {report.kept_aside}")
+        if not report.unread:
+            tell(f"to undo this restore: worker store restore {report.kept_aside}")
     if report.unread:
         tell(f"the witness could not learn from it: {report.unread}")
     if found.unwitnessed:

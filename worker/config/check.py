@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from worker.config.load import find, load
 from worker.config.paths import exists, is_folder
-from worker.errors import ConfigProblems, WorkerError
+from worker.config.trust import writable_by_others
+from worker.errors import ConfigProblems, JobUnusable, WorkerError, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -34,22 +35,35 @@ class Report:
     warnings: tuple[Finding, ...] = ()
     #: None when the file has faults of its own.
     config: Config | None = None
+    #: Faults of the job files; the place names the file.
+    job_faults: tuple[Finding, ...] = ()
 
-    def adding(self, problems: Sequence[Finding] = (), warnings: Sequence[Finding] = ()) -> Report:
-        """The report with what others found (jobs that cannot be loaded, for one)."""
-        return replace(self, problems=(*self.problems, *problems), warnings=(*self.warnings, *warnings))
+    def adding(self, problems: Sequence[Finding] = (), job_faults: Sequence[Finding] = ()) -> Report:
+        """The report with what others found."""
+        return replace(
+            self, problems=(*self.problems, *problems), job_faults=tuple(dict.fromkeys((*self.job_faults, *job_faults)))
+        )
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong; warnings do not count."""
+        return not self.problems and not self.job_faults
 
     def raise_problems(self) -> None:
-        """Raise ConfigProblems when there are any."""
+        """Raise ConfigProblems when something is wrong in the config file, JobUnusable when only the jobs are."""
+        jobs = listed("jobs", self.job_faults) if self.job_faults else ""
+        # No hint: the command that lists them all is the one that has just done so.
         if self.problems:
-            raise ConfigProblems(str(self.path), self.problems)
+            raise ConfigProblems(str(self.path), self.problems, hint="", also=jobs)
+        if jobs:
+            raise JobUnusable(jobs)
 
     def as_dict(self) -> dict[str, object]:
         """For `--json`."""
         return {
             "path": str(self.path),
-            "ok": not self.problems,
-            "problems": [{"place": place, "problem": what} for place, what in self.problems],
+            "ok": self.sound,
+            "problems": [{"place": place, "problem": what} for place, what in (*self.problems, *self.job_faults)],
             "warnings": [{"place": place, "warning": what} for place, what in self.warnings],
         }
 
@@ -65,6 +79,7 @@ def check(config_path: Path | None, environ: Mapping[str, str]) -> Report:
         *_secrets(config, environ),
         *_keyring(config, environ),
         *_folders(config),
+        *_open_to_others(config),
     ]
     return Report(path, tuple(problems), (*config.warnings, *_warnings(config)), config)
 
@@ -147,6 +162,14 @@ def _warnings(config: Config) -> Iterator[Finding]:
     clear = [source.place for source in sources(config) if source.kind == "literal"]
     if clear and mode & (stat.S_IRWXG | stat.S_IRWXO):
         yield clear[0], f"a secret in a file of mode {mode:04o} that others may read; try: chmod 600 {config.path}"
-    state = config.worker.state_dir
-    if is_folder(state) and stat.S_IMODE(state.stat().st_mode) & (stat.S_IWGRP | stat.S_IWOTH):
-        yield "worker.state_dir", f"others may write in {state}; try: chmod 700 {state}"
+    folder = writable_by_others(config.path.parent)
+    if folder:
+        yield "file", folder
+
+
+def _open_to_others(config: Config) -> Iterator[Finding]:
+    witness = [("store.witness", config.store.witness)] if config.store.witness else []
+    for place, path in [("file", config.path), ("worker.state_dir", config.worker.state_dir), *witness]:
+        fault = writable_by_others(path)
+        if fault:
+            yield place, fault

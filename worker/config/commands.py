@@ -47,15 +47,7 @@ def run_command(
     scrubbed; TryAgainLater when it does not end in time.
     """
     try:
-        process = subprocess.Popen(  # noqa: S603 - the operator's own command, from the operator's own config
-            list(argv),
-            stdin=subprocess.PIPE if given else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=folder,
-            env=dict(environ),
-            start_new_session=True,
-        )
+        process = _start(argv, environ, folder, reads=bool(given))
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or "not a command"
         raise Misconfigured(f"{place}: cannot start {argv[0]!r}: {reason}") from None
@@ -73,6 +65,18 @@ def run_command(
     if process.returncode != 0:
         raise Misconfigured(f"{place}: {argv[0]!r} {_ending(process.returncode)}{_said(errors, output)}")
     return output
+
+
+def _start(argv: Sequence[str], environ: Mapping[str, str], folder: Path, *, reads: bool) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603 - the operator's own command, from the operator's own config
+        list(argv),
+        stdin=subprocess.PIPE if reads else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=folder,
+        env=dict(environ),
+        start_new_session=True,
+    )
 
 
 def _collect(process: subprocess.Popen[bytes], given: bytes, deadline: float) -> tuple[bytes, bytes]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def of_report(report: Report) -> Iterator[Diagnosis]:
     """The findings of the config check."""
     for place, what in report.problems:
-        yield Diagnosis(f"config {place}", Level.FAULT, what, f"edit {report.path}")
+        yield Diagnosis(f"config {place}", Level.FAULT, what)
     for place, what in report.warnings:
         yield Diagnosis(f"config {place}", Level.NOTE, what)
     if not report.problems:

@@ -10,7 +10,9 @@ import requests
 
 from worker import __version__
 from worker.accounts.clock_watch import REMEDY, sentence
-from worker.accounts.netrc import given_only
+from worker.accounts.lone_call import Timeouts, sent
+from worker.accounts.network_words import what_happened
+from worker.accounts.one_call import Line
 from worker.doctor.diagnosis import Diagnosis, Level, of_error
 from worker.errors import WorkerError
 from worker.jobs.addresses import origin
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 _NOT_FOUND, _GONE, _SERVER_ERROR = 404, 410, 500
 #: Seconds by which clocks may differ before it is worth a word.
 _NOTED = 5.0
+#: Seconds that a person is kept waiting for each host, at most, to reach it and again for its answer.
+_PATIENCE = 10.0
 
 
 def examine(parts: Parts) -> Iterator[Diagnosis]:
@@ -75,23 +79,24 @@ class _Found:
 
 
 def _ask(parts: Parts, client: Client, subject: str, url: str) -> _Found:
-    timeouts = (client.integration.connect_timeout, client.integration.read_timeout)
     agent = parts.config.worker.user_agent or f"headless-worker/{__version__}"
     asked_at = parts.clock.now()
     try:
-        with requests.get(
-            url, timeout=timeouts, allow_redirects=False, stream=True, auth=given_only, headers={"User-Agent": agent}
-        ) as response:
+        with sent("GET", url, _patient(client), Line(), headers={"User-Agent": agent}) as response:
             status, fields = response.status_code, response.headers
     except requests.exceptions.SSLError as error:
-        message = f"{url}: the certificate is not accepted ({_cause(error)})"
+        message = f"{url} {what_happened(error)}"
         hint = "look at the address and the machine's clock; a private CA goes into REQUESTS_CA_BUNDLE"
         return _Found(Diagnosis(subject, Level.FAULT, message, hint))
     except requests.RequestException as error:
-        message = f"{url} cannot be reached ({_cause(error)})"
+        message = f"{url} {what_happened(error)}"
         return _Found(Diagnosis(subject, Level.LATER, message, "look at DNS, firewall and proxy"))
     skew = measure(fields, origin(url), asked_at=asked_at, answered_at=parts.clock.now())
     return _Found(of_status(subject, url, status), answered=True, clock=of_clock(skew))
+
+
+def _patient(client: Client) -> Timeouts:
+    return Timeouts(min(client.timeouts.connect, _PATIENCE), min(client.timeouts.read, _PATIENCE))
 
 
 def of_status(subject: str, url: str, status: int) -> Diagnosis:
@@ -102,14 +107,6 @@ def of_status(subject: str, url: str, status: int) -> Diagnosis:
     if status >= _SERVER_ERROR:
         return Diagnosis(subject, Level.LATER, f"{url} answers {status}", "the provider's status page")
     return Diagnosis(subject, Level.OK, f"{url} answers")
-
-
-def _cause(error: BaseException) -> str:
-    """The innermost words: requests wraps what happened in three layers."""
-    inner: BaseException | None = error
-    while inner is not None:
-        error, inner = inner, inner.__cause__ or inner.__context__
-    return (str(error).strip() or type(error).__name__)[:200]
 
 
 def of_clock(skew: ClockSkew | None) -> Diagnosis | None:

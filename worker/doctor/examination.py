@@ -44,12 +44,15 @@ class Parts(Protocol):
         """An integration's OAuth client."""
 
 
-#: In this order: what later ones stand on comes first.
-_LOCAL: tuple[tuple[str, Check], ...] = (
+#: In this order: what later ones stand on comes first. These need no store.
+_UNOPENED: tuple[tuple[str, Check], ...] = (
     ("process", process.examine),
     ("key", keys.examine),
     ("disk", ground.examine),
+)
+_OPENED: tuple[tuple[str, Check], ...] = (
     ("store", storage.examine),
+    ("key", keys.examine_use),
     ("client", clients.examine),
     ("accounts", accounts.examine),
     ("notify", telling.examine),
@@ -58,11 +61,28 @@ _REMOTE: tuple[tuple[str, Check], ...] = (("endpoints", endpoints.examine),)
 
 
 def examine(parts: Parts, *, offline: bool = False) -> Iterator[Diagnosis]:
-    """All diagnoses, as they are found. `offline` leaves out what needs the network."""
-    for subject, check in (*_LOCAL, *(() if offline else _REMOTE)):
-        try:
-            yield from check(parts)
-        except WorkerError as error:
-            yield of_error(subject, error)
-        except OSError as error:
-            yield Diagnosis(subject, Level.FAULT, f"could not be examined: {error.strerror or error}")
+    """All diagnoses, as they are found. `offline` leaves out what needs the network.
+
+    What several checks stumble over (a store that does not open) is told once, by the first.
+    """
+    for subject, check in _UNOPENED:
+        yield from _checked(parts, subject, check)
+    aged = storage.of_age(parts)
+    if aged is not None:
+        yield aged
+        return
+    told: set[str] = set()
+    for subject, check in (*_OPENED, *(() if offline else _REMOTE)):
+        for diagnosis in _checked(parts, subject, check):
+            if diagnosis.level in {Level.OK, Level.NOTE} or diagnosis.message not in told:
+                yield diagnosis
+            told.add(diagnosis.message)
+
+
+def _checked(parts: Parts, subject: str, check: Check) -> Iterator[Diagnosis]:
+    try:
+        yield from check(parts)
+    except WorkerError as error:
+        yield of_error(subject, error)
+    except OSError as error:
+        yield Diagnosis(subject, Level.FAULT, f"could not be examined: {error.strerror or error}")

@@ -27,7 +27,7 @@ def examine(parts: Parts) -> Iterator[Diagnosis]:
     if config.store.sqlite_path is not None:
         places.append(config.store.sqlite_path)
     for folder in sorted({_standing(place) for place in places}):
-        yield from _of_room(folder)
+        yield from of_room(folder)
     yield Diagnosis("disk", Level.OK, f"SQLite {sqlite_version()}")
     told = {remark.message: remark for place in places for remark in remarks(place)}
     for remark in told.values():
@@ -39,17 +39,18 @@ def _standing(path: Path) -> Path:
     return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
-def _of_room(folder: Path) -> Iterator[Diagnosis]:
+def of_room(folder: Path) -> Iterator[Diagnosis]:
+    """Whether a folder can be written, and how much fits."""
     status = os.statvfs(folder)
     # Nobody but root may use the last blocks; some file systems do not count files.
     free, files = status.f_bavail * status.f_frsize, status.f_favail if status.f_files else None
     if status.f_flag & os.ST_RDONLY:
         yield Diagnosis("disk", Level.FAULT, f"{folder} is on a read-only file system", "mount it for writing")
     elif free < _TOO_LITTLE or (files is not None and files < _FEW_FILES):
-        left = f"{free >> 20} MB" if free < _TOO_LITTLE else f"{files} files"
+        left = f"{free >> 10} KiB" if free < _TOO_LITTLE else f"{files} files"
         yield Diagnosis("disk", Level.LATER, f"{folder} has room for {left} only", "free some space")
     else:
         level = Level.NOTE if free < _LITTLE else Level.OK
-        yield Diagnosis("disk", level, f"{folder} has {free >> 20} MB left")
+        yield Diagnosis("disk", level, f"{folder} has {free >> 20} MiB left")
     if not os.access(folder, os.W_OK | os.X_OK):
         yield Diagnosis("disk", Level.FAULT, f"{folder} may not be written by user {os.geteuid()}", f"chown {folder}")

@@ -26,11 +26,12 @@ def examine(parts: Parts) -> Iterator[Diagnosis]:
             f"keyring and database lie in the same folder, {path.parent}: a copy of it gives every grant away",
             "move the keyring elsewhere and set keyring.file",
         )
-    if storage.exists(parts):
-        yield from _of_standing(parts)
 
 
-def _of_standing(parts: Parts) -> Iterator[Diagnosis]:
+def examine_use(parts: Parts) -> Iterator[Diagnosis]:
+    """Which keys the store still needs."""
+    if not storage.exists(parts):
+        return
     for key in key_standings(parts.store.database, parts.sealer):
         if key.values and not key.on_keyring:
             message = f"{key.values} values are sealed with key {key.id}, which is not on the keyring"

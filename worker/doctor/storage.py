@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING
 
 from worker.clock import rfc3339
 from worker.doctor.diagnosis import Diagnosis, Level
-from worker.errors import Busy
+from worker.errors import Busy, WorkerError
+from worker.store.files import rescued_copies
+from worker.store.service import how_to_start
+from worker.store.snapshot import older
+from worker.store.witness_file import WITNESS, WitnessFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,15 +25,31 @@ def exists(parts: Parts) -> bool:
     return path is None or path.exists()
 
 
+def of_age(parts: Parts) -> Diagnosis | None:
+    """That the database is older than its witness, seen without opening the store, which would mark accounts."""
+    config = parts.config
+    path = config.store.sqlite_path
+    if not exists(parts):
+        return None
+    try:
+        url = "" if path is not None else config.store.read_url(parts.environ, config.base_dir)
+        found = older(url, path, WitnessFile(config.store.witness or parts.state_folder / WITNESS))
+    except WorkerError:
+        return None  # whoever opens the store tells
+    if not found:
+        return None
+    return Diagnosis(
+        "store",
+        Level.FAULT,
+        f"the database is older than its witness: {found}; what needs an open store was not examined",
+        "put the newer file back, if there is one; worker store check takes this one, and marks what is stale",
+    )
+
+
 def examine(parts: Parts) -> Iterator[Diagnosis]:
     """Opens it (which checks schema and key), reads every page, and looks who holds the daemon's lock."""
     if not exists(parts):
-        yield Diagnosis(
-            "store",
-            Level.NOTE,
-            f"there is no database at {parts.config.store.sqlite_path} yet",
-            "worker enroll INTEGRATION ACCOUNT makes it",
-        )
+        yield _of_missing(parts)
         return
     store = parts.store
     faults = store.database.integrity_faults()
@@ -56,6 +76,32 @@ def examine(parts: Parts) -> Iterator[Diagnosis]:
     yield _daemon(parts)
 
 
+def _of_missing(parts: Parts) -> Diagnosis:
+    """No database: never made yet, or gone."""
+    path = parts.config.store.sqlite_path
+    assert path is not None
+    saved = rescued_copies(path)
+    if saved:
+        return Diagnosis(
+            "store",
+            Level.FAULT,
+            f"there is no {path}, but {saved[-1]}: the database was taken away under a process, which saved this copy",
+            f"mv {saved[-1]} {path}",
+        )
+    witness = WitnessFile(parts.config.store.witness or parts.state_folder / WITNESS)
+    known = [account.label for account in witness.read().accounts.values() if not account.fate]
+    if known:
+        return Diagnosis(
+            "store",
+            Level.FAULT,
+            f"there is no database at {path}, but the witness {witness.path} knows {len(known)} accounts of one",
+            "put it back, or: worker store restore FILE",
+        )
+    return Diagnosis(
+        "store", Level.NOTE, f"there is no database at {path} yet", "worker enroll INTEGRATION ACCOUNT makes it"
+    )
+
+
 def _same_disk(one: Path, other: Path) -> bool:
     return one.exists() and other.exists() and one.stat().st_dev == other.stat().st_dev
 
@@ -63,6 +109,6 @@ def _same_disk(one: Path, other: Path) -> bool:
 def _daemon(parts: Parts) -> Diagnosis:
     try:
         with parts.store.locks.hold("daemon", patience=0, note=f"worker doctor, {rfc3339(parts.clock.now())}"):
-            return Diagnosis("daemon", Level.NOTE, "no daemon uses this store now", "systemctl start worker")
+            return Diagnosis("daemon", Level.NOTE, "no daemon uses this store now", how_to_start())
     except Busy as error:
         return Diagnosis("daemon", Level.OK, f"runs: {error.evidence.get('holder', 'another process')}")

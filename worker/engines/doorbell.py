@@ -6,6 +6,7 @@ than the wait for the next look. Ringing where no daemon listens does nothing.
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import stat
@@ -18,6 +19,8 @@ from worker.errors import StoreUnusable
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 _NAME = "doorbell"
 
@@ -71,5 +74,9 @@ class Doorbell:
             select.select([self._descriptor], [], [])
             with suppress(BlockingIOError):
                 os.read(self._descriptor, 4096)
-            if not self._closing.is_set():
+            if self._closing.is_set():
+                return
+            try:
                 self._answer()
+            except Exception:
+                log.exception("a ring was not answered; the next look comes by itself")

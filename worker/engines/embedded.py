@@ -15,15 +15,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from worker.clock import span
 from worker.engines.alarm import Alarm
+from worker.engines.alignment import Alignment
 from worker.engines.history import forget
 from worker.engines.in_hand import InHand
-from worker.engines.plan import make_plan, reconcile
+from worker.engines.plan import make_plan
 from worker.engines.pool import Pool
 from worker.engines.recovery import abandon, recover
 from worker.engines.tending import Tending
-from worker.engines.watch import Watch
 from worker.errors import WorkerError
 from worker.states import AccountState, RunState
 from worker.store.crashes import SUSPECT
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from worker.clock import Clock
-    from worker.engines.plan import Plan, Planned
+    from worker.engines.plan import Planned
     from worker.engines.recovery import Key
     from worker.runner.assignment import Assignment
     from worker.runner.runner import Runner
@@ -77,22 +76,16 @@ class EmbeddedEngine:
         self._clock = clock
         self._settings = settings
         self._pool = Pool(settings.concurrency)
-        self._watch = Watch(clock)
+        self._alignment = Alignment(store, clock)
         self._tending = Tending(runner.tend, clock)
         self._wake = threading.Event()
         self._alarm = Alarm(self._wake.set)
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._in_hand = InHand(clock)
-        self._plan: Plan = {}
-        #: Whether the rows may be out of line with accounts and jobs, and their times with schedules and clock.
-        self._stale = self._realign = True
-        self._counted_at, self._swept_at = float("-inf"), clock.monotonic()
+        self._swept_at = clock.monotonic()
         #: Whether there may be rows that took their process with them more than once: they start one by one.
         self._suspects = False
-        #: Seconds by which the clock was set and the store's waits have yet to move.
-        self._jump = 0.0
-        self._census: object = None
         #: What kept a run from being made or recorded, until it is dealt with; and how long such a row is left alone.
         self._fault: BaseException | None = None
         self._fault_pause = _FIRST_PAUSE
@@ -106,24 +99,23 @@ class EmbeddedEngine:
         """Work for these jobs from now on (at the start, and after the configuration was read anew)."""
         if settings is not None:
             self._settings, self._pool.size = settings, settings.concurrency
-        self._plan = make_plan(assignments)
-        self._realign = self._stale = True
+        self._alignment.use(make_plan(assignments))
         self._wake.set()
 
     @property
     def assignments(self) -> Mapping[str, Assignment]:
         """The jobs worked for now."""
-        return {name: planned.assignment for name, planned in self._plan.items()}
+        return {name: planned.assignment for name, planned in self._alignment.plan.items()}
 
     def ring(self) -> None:
         """Something in the store has changed: look now, and whether accounts have come or gone."""
-        self._counted_at = float("-inf")
+        self._alignment.count_again()
         self._wake.set()
 
     def start(self) -> None:
         """Recover what a crash left behind, then dispatch until stopped. Call it after any fork, never before."""
         self._begin()
-        self._watch.begin()
+        self._alignment.watch.begin()
         self._alarm.start()
         self._thread = threading.Thread(target=self._dispatch_forever, name="dispatcher", daemon=True)
         self._thread.start()
@@ -174,7 +166,7 @@ class EmbeddedEngine:
 
     def _begin(self) -> None:
         """Take up a store that others, or an earlier process of ours, have worked with."""
-        self._jump = self._watch.set_back_since(self._store.waits.last_written())
+        self._alignment.begin()
         self.recover()
 
     def abandon(self) -> int:
@@ -183,69 +175,34 @@ class EmbeddedEngine:
 
     def dispatch(self, only: str | None = None) -> int:
         """Hand what is due to the pool, as far as there is room; answers how many rows were dealt with."""
-        now = self._look()
-        plan = self._plan
-        held, room = self._in_hand.untouchable(), self._settings.concurrency - self.running
+        now = self._alignment.look()
+        plan, room = self._alignment.plan, self._settings.concurrency - self.running
         if room <= 0:
             return 0
         handled = 0
-        for due in self._chosen(now, room + len(held), only):
-            key = (due.job, due.account.id)
-            if key in held:
-                continue
+        for due in self._chosen(now, room, only):
             planned = plan.get(due.job)
             if planned is None:
-                self._stale = True  # a job of another configuration was run by hand: off the schedule with it
+                self._alignment.suspect()  # a job of another configuration was run by hand: off the schedule with it
                 continue
             if self._stopping.is_set() or room <= 0:
                 break
             handled += 1
             if not self._skipped(planned, due, now):
                 room -= 1
-                self._submit(key, planned, due)
+                self._submit((due.job, due.account.id), planned, due)
         return handled
 
     def _chosen(self, now: float, limit: int, only: str | None) -> Sequence[Due]:
         """What is due; of the rows that took their process with them at most one, and none while another one runs."""
+        find = partial(self._store.schedule.due, now, job=only, but=self._in_hand.untouchable())
         if not self._suspects:
-            return self._store.schedule.due(now, limit, only)
-        others = self._store.schedule.due(now, limit, only, suspects=False)
+            return find(limit)
+        others = find(limit, suspects=False)
         if self._in_hand.suspected:
             return others
         # In front: it takes one place of the pool, and would otherwise wait for as long as the others are too many.
-        return [*self._store.schedule.due(now, 1, only, suspects=True), *others]
-
-    def _look(self) -> float:
-        """Bring the rows in line where something may have changed; answers the time of this look."""
-        now, jump = self._watch.look()
-        self._jump += jump
-        if self._jump:
-            self._follow_clock(now)
-        if self._clock.monotonic() - self._counted_at >= LONGEST_WAIT:
-            # An account that was enrolled without a ring, from another machine say, is found all the same.
-            self._counted_at = self._clock.monotonic()
-            census = self._store.accounts.census()
-            self._stale = self._stale or census != self._census
-            self._census = census
-        if self._stale:
-            realign, self._stale, self._realign = self._realign, False, False
-            try:
-                reconcile(self._store, self._plan, now, realign=realign)
-            except BaseException:
-                self._stale, self._realign = True, self._realign or realign
-                raise
-        return now
-
-    def _follow_clock(self, now: float) -> None:
-        """The clock was set: waits keep their length, and due times that now lie too far ahead are computed anew.
-
-        What a jump ahead has passed is due: whether the clock was wrong or the machine stood still, nobody knows.
-        """
-        log.warning("the clock was set %s by %s", "back" if self._jump < 0 else "ahead", span(self._jump))
-        self._store.waits.shift(self._jump, now)
-        if self._jump < 0:
-            self._realign = self._stale = True
-        self._jump = 0.0
+        return [*find(1, suspects=True), *others]
 
     def _submit(self, key: Key, planned: Planned, due: Due) -> None:
         self._in_hand.take(key, suspect=due.crashes >= SUSPECT)
@@ -260,7 +217,13 @@ class EmbeddedEngine:
         job = planned.assignment.config
         # A row's first firing is "at once" for an interval, which is never too late; a cron line names a time.
         timed = due.trigger == "schedule" or (due.trigger == "first" and job.cron is not None)
-        if not reason and timed and not job.catch_up and due.next_due is not None and self._watch.missed(due.next_due):
+        if (
+            not reason
+            and timed
+            and not job.catch_up
+            and due.next_due is not None
+            and self._alignment.watch.missed(due.next_due)
+        ):
             reason = "missed while nothing ran; catch_up is off"
         if not reason:
             return False
@@ -324,9 +287,10 @@ class EmbeddedEngine:
     def _arm(self, looked_at: float, handled: int) -> None:
         """Have the scheduler wake us at the earliest due time."""
         now = self._clock.now()
-        earliest = self._store.schedule.earliest()
         at = now + LONGEST_WAIT
-        if earliest is not None and self.running < self._settings.concurrency:
+        # With all places taken, the end of a run wakes us.
+        free = self.running < self._settings.concurrency
+        if free and (earliest := self._store.schedule.earliest()) is not None:
             at = min(at, earliest)
             # What was due and could not be started is in somebody's hands: looking at once would have us spin.
             at = max(at, now + (_COOL_OFF if earliest <= looked_at and not handled else _SHORTEST_WAIT))

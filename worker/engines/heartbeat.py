@@ -2,7 +2,8 @@
 
 The daemon touches a file in the state folder as long as its main thread comes round and its store answers: the same
 condition under which it beats systemd's watchdog. Where no systemd watches (a container), `worker status --alive` looks
-how old the last beat is.
+how old the last beat is. A store that is found unusable is written into the file at once; one that is merely locked is
+not, for that passes: the last beat only grows old.
 """
 
 from __future__ import annotations
@@ -24,11 +25,24 @@ _NAME = "heartbeat"
 def beat(state_folder: Path) -> None:
     """Leave a sign of life. One that cannot be left (the disk was taken away) is missed by whoever looks for it."""
     with suppress(OSError):
-        descriptor = os.open(state_folder / _NAME, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.utime(descriptor)
-        finally:
-            os.close(descriptor)
+        _write(state_folder / _NAME, "")
+
+
+def falter(state_folder: Path, fault: str) -> None:
+    """Leave what is the matter instead; where that cannot be written, nothing."""
+    try:
+        _write(state_folder / _NAME, fault)
+    except OSError:
+        end(state_folder)
+
+
+def _write(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, text.encode())
+        os.utime(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def last_beat(state_folder: Path) -> float | None:
@@ -37,6 +51,14 @@ def last_beat(state_folder: Path) -> float | None:
         return (state_folder / _NAME).stat().st_mtime
     except OSError:
         return None
+
+
+def last_fault(state_folder: Path) -> str:
+    """What is the matter, as the daemon has left it; empty when it works, or left nothing."""
+    try:
+        return (state_folder / _NAME).read_text("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def end(state_folder: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from worker.errors import Busy, WorkerError
 from worker.states import RunState
-from worker.store.store import account_lock, run_lock
+from worker.store.locks import account_lock, run_lock
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet

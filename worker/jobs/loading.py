@@ -15,7 +15,7 @@ import types
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from worker.errors import JobUnusable
+from worker.errors import JobUnusable, listed
 from worker.jobs.decorator import definition_of
 from worker.jobs.job_file import FileRefused, read_trusted, shadowed_jobs, trust_folder
 
@@ -40,6 +40,13 @@ class JobCatalog:
     modules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     #: Faults by the module they spoil.
     spoilt: Mapping[str, tuple[Fault, ...]] = field(default_factory=dict)
+    #: Faults of folders that were not looked into: what is missing may be there.
+    closed: tuple[Fault, ...] = ()
+
+    def told_of(self, uses: str) -> bool:
+        """Whether it is one of `faults` that keeps this job from being found."""
+        module = uses.rpartition(".")[0]
+        return module in self.spoilt or (bool(self.closed) and bool(module) and module not in self.modules)
 
     def get(self, uses: str) -> JobDefinition:
         """The job that `uses` names. Raises JobUnusable that says what is wrong with it, or what comes close."""
@@ -59,6 +66,8 @@ class JobCatalog:
         known = "" if close_names or not self.jobs else f"; there are {', '.join(sorted(self.jobs))}"
         if module in self.modules:
             raise JobUnusable(f"{module}.py has no job {function!r}{advice}{known}")
+        if self.closed:
+            raise _unusable(self.closed)
         raise JobUnusable(f"there is no file {module}.py in the jobs path{advice}{known}")
 
     def require_sound(self) -> None:
@@ -76,14 +85,16 @@ def load_jobs(paths: Sequence[Path]) -> JobCatalog:
     faults: list[Fault] = []
     modules: dict[str, tuple[str, ...]] = {}
     spoilt: dict[str, list[Fault]] = {}
-    for name, files in _files(paths, faults).items():
+    found = _files(paths, faults)
+    closed = tuple(faults)
+    for name, files in found.items():
         loaded = _load_one(name, files)
         modules[name] = loaded.functions
         jobs |= {f"{name}.{job}": definition for job, definition in loaded.jobs.items()}
         faults += loaded.faults
         if loaded.faults:
             spoilt[name] = loaded.faults
-    return JobCatalog(jobs, tuple(faults), modules, {name: tuple(found) for name, found in spoilt.items()})
+    return JobCatalog(jobs, tuple(faults), modules, {name: tuple(each) for name, each in spoilt.items()}, closed)
 
 
 @dataclass
@@ -180,7 +191,4 @@ def _sentence(error: BaseException) -> str:
 
 
 def _unusable(faults: Sequence[Fault]) -> JobUnusable:
-    width = max(len(place) for place, _ in faults)
-    lines = [f"jobs: {len(faults)} problem{'' if len(faults) == 1 else 's'}"]
-    lines += [f"  {place:<{width}}  {what}" for place, what in faults]
-    return JobUnusable("\n".join(lines), hint="worker config check")
+    return JobUnusable(listed("jobs", faults), hint="worker config check")

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from worker.notify.message import Message
     from worker.redact import Scrubber, Secret
 
-#: Parts of a URL that are no secret by themselves: they would be masked everywhere.
+#: Tokens may stand anywhere in such a URL. What is shorter, a plain word, the name of a host or a number is taken for
+#: none, unless it is a password: it would be masked all over the log.
 _SHORTEST_PART = 8
+_PLAIN = re.compile(r"[a-z]{1,15}|[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]{2,15}|[0-9.]+")
+_PASSWORD = re.compile(r"://[^:/@]*:([^/@]+)@")
 _SHOWN_ERROR = 200
 
 
@@ -32,7 +35,7 @@ class AppriseUrl:
         import apprise  # noqa: PLC0415 - start-up time
 
         url = self._url()
-        self._scrubber.learn(url, *_parts(url.reveal()))
+        self._scrubber.learn(url, *_secret_parts(url.reveal()))
         asset = apprise.AppriseAsset(app_id="headless-worker", app_desc="headless-worker", async_mode=False)
         service = apprise.Apprise(asset=asset)
         with apprise.LogCapture(level=logging.WARNING, fmt="%(message)s") as captured:  # type: ignore[no-untyped-call]
@@ -44,9 +47,10 @@ class AppriseUrl:
             raise NotDelivered(self._scrubber(f"Apprise could not send it{_last(said)}"))
 
 
-def _parts(url: str) -> list[str]:
+def _secret_parts(url: str) -> list[str]:
     """What may be secret in a URL, as it stands there and as Apprise reads it."""
     parts = [part for part in re.split(r"[:/?&=@]+", url) if len(part) >= _SHORTEST_PART]
+    parts = [*_PASSWORD.findall(url), *(part for part in parts if not _PLAIN.fullmatch(part))]
     return parts + [unquote(part) for part in parts]
 
 

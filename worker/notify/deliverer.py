@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from worker.errors import WorkerError
@@ -18,7 +19,7 @@ from worker.notify.sender import Sender
 from worker.notify.store_watch import StoreWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from worker.events import Event
     from worker.notify.route import Route
@@ -82,48 +83,32 @@ class Deliverer:
     def stop(self, seconds: float) -> None:
         """Deliver what has just happened, for so many seconds at most, and end."""
         self._running = False
-        deadline = time.monotonic() + seconds
-        threads = self._threads
+        ending = self._threads
         self._end_threads()
-        # One that is sending holds its route; what it does not come to mark is told once more after the next start.
-        for thread in threads:
-            thread.join(max(deadline - time.monotonic(), 0.0))
-        if self.heard:
-            # Made anew, they do not wait for company: nobody is there afterwards to send what they would hold back.
-            self._senders = [Sender(self._desk, route) for route in self.routes]
-            self.deliver_now(deadline - time.monotonic())
+        _at_once([partial(self._finish, thread, seconds) for thread in ending], seconds)
+
+    def _finish(self, thread: _RouteThread, seconds: float) -> None:
+        # What is being sent is waited for: cut off before it is marked, it would be told again after the next start.
+        thread.join(seconds)
+        if self.heard and not thread.is_alive():
+            # A sender made anew does not wait for company: nobody is there later to send what it would hold back.
+            _deliver(Sender(self._desk, thread.sender.route), seconds)
 
     def deliver_now(self, seconds: float) -> None:
         """Deliver what waits, every route at once; whatever takes longer stays in the outbox."""
-        if seconds <= 0:
-            return
-        deadline = time.monotonic() + seconds
-        threads = [
-            threading.Thread(target=_deliver, args=(sender, seconds), name="notify", daemon=True)
-            for sender in self._senders
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(max(deadline - time.monotonic(), 0.0))
+        _at_once([partial(_deliver, sender, seconds) for sender in self._senders], seconds)
 
     def tell(self, item: Notification, timeout: float, *, only: Sequence[str]) -> dict[str, str]:
         """Tell these routes of one thing, past the outbox; route -> what kept it from being taken, or nothing."""
-        found: dict[str, str] = {}
+        senders = [sender for sender in self._senders if sender.route.name in only]
+        patience = 2 * timeout  # as long to connect as to answer
+        found = {sender.route.name: f"no answer within {patience:g} s" for sender in senders}
 
-        def send(sender: Sender) -> None:
+        def tell(sender: Sender) -> None:
             found[sender.route.name] = sender.tell(item, timeout)
 
-        threads = {
-            sender.route.name: threading.Thread(target=send, args=(sender,), daemon=True)
-            for sender in self._senders
-            if sender.route.name in only
-        }
-        for thread in threads.values():
-            thread.start()
-        for thread in threads.values():
-            thread.join(timeout * 2)
-        return {name: found.get(name, f"no answer within {timeout * 2:g} s") for name in threads}
+        _at_once([partial(tell, sender) for sender in senders], patience)
+        return found
 
     def _end_threads(self) -> None:
         for thread in self._threads:
@@ -139,7 +124,7 @@ class _RouteThread(threading.Thread):
 
     def __init__(self, sender: Sender) -> None:
         super().__init__(name=f"notify {sender.route.name}", daemon=True)
-        self._sender = sender
+        self.sender = sender
         self.wake = threading.Event()
         self.stopping = threading.Event()
 
@@ -151,7 +136,17 @@ class _RouteThread(threading.Thread):
                 self.wake.clear()
                 self.stopping.wait(GATHER)
             if not self.stopping.is_set():
-                wait = _deliver(self._sender)
+                wait = _deliver(self.sender)
+
+
+def _at_once(tasks: Sequence[Callable[[], object]], seconds: float) -> None:
+    """Do all of this at the same time, and wait so long at most."""
+    deadline = time.monotonic() + seconds
+    threads = [threading.Thread(target=task, name="notify", daemon=True) for task in tasks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(deadline - time.monotonic(), 0.0))
 
 
 def _deliver(sender: Sender, timeout: float | None = None) -> float | None:

@@ -60,6 +60,9 @@ class Composer:
     scrubber: Scrubber
     #: How many jobs of an integration's account wait for somebody.
     jobs_waiting: Callable[[str, str], int]
+    #: Where a command has to be typed: the machine's name, and the config file's path; empty when nobody says.
+    host: str = ""
+    config: str = ""
 
     def compose(self, items: Sequence[Notification], now: float, mark: str = "") -> Message:
         """One message about things of one kind."""
@@ -68,11 +71,13 @@ class Composer:
         reminder = all(item.facts.get("reminder") for item in items)
         title = " ".join(filter(None, (mark, "Reminder:" if reminder else "", _title(event, items))))
         title = self._clean(title)
-        text = self._clean(_text(told))
+        where = f"On: {self.host}, {self.config}" if self.host and self.config else ""
+        text = self._clean("\n".join(filter(None, (_text(told), where))))
         document = {
             "type": event,
             "timestamp": rfc3339(now),
-            "data": {"title": title, "text": text, "mark": mark, "reminder": reminder, "items": told},
+            "data": {"title": title, "text": text, "mark": mark, "reminder": reminder, "items": told}
+            | {"host": self.host, "config": self.config},
         }
         return Message(_message_id(items), event, title, text, document)
 
@@ -97,9 +102,14 @@ class Composer:
     def _clean_evidence(self, evidence: dict[str, Any]) -> dict[str, Any]:
         scrubbed: dict[str, Any] = {}
         for name, value in scrub_fields(evidence).items():
-            plain = value is None or isinstance(value, bool | int | float)
-            scrubbed[name] = value if plain else self.scrubber(value if isinstance(value, str) else json.dumps(value))
+            scrubbed[name] = [self._plain(each) for each in value] if isinstance(value, list) else self._plain(value)
         return scrubbed
+
+    def _plain(self, value: object) -> object:
+        """A value of one word: what has structure becomes JSON text."""
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        return self.scrubber(value if isinstance(value, str) else json.dumps(value))
 
 
 def _alarming(event: str) -> bool:

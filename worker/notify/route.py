@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 from worker.errors import WorkerError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from worker.notify.message import Message
     from worker.store.notifications import Addressee
 
@@ -33,6 +35,8 @@ class Route:
     remind: float = 0.0
     #: Stands before every subject.
     mark: str = ""
+    #: Reads, and remembers, what sending needs from the store, which may be what is broken later.
+    prepare: Callable[[], object] | None = None
 
     @property
     def name(self) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from worker.errors import Misconfigured
+from worker.errors import Misconfigured, StoreUnusable, TryAgainLater
 from worker.notify.apprise_url import AppriseUrl
 from worker.notify.command import Command
 from worker.notify.route import Route
@@ -40,16 +40,34 @@ class Surroundings:
 
 def make_routes(around: Surroundings) -> list[Route]:
     """One route for each `[[notify]]`. No secret is read yet."""
-    return [
-        Route(Addressee(item.name, item.events, item.integrations), _way(item, around), item.remind, item.mark)
-        for item in around.config.notify
-    ]
+    return [_route(item, around) for item in around.config.notify]
 
 
-def _way(item: NotifyConfig, around: Surroundings) -> Way:
+def _route(item: NotifyConfig, around: Surroundings) -> Route:
+    signing = _Signing(partial(signing_secret, item, around)) if item.webhook is not None and item.sign else None
+    takes = Addressee(item.name, item.events, item.integrations)
+    return Route(takes, _way(item, around, signing), item.remind, item.mark, signing)
+
+
+class _Signing:
+    """A webhook's secret: read anew each time, for it may have been changed; as it was, while the store is broken."""
+
+    def __init__(self, read: Callable[[], Secret]) -> None:
+        self._read = read
+        self._last: Secret | None = None
+
+    def __call__(self) -> Secret:
+        try:
+            self._last = self._read()
+        except (StoreUnusable, TryAgainLater):
+            if self._last is None:
+                raise
+        return self._last
+
+
+def _way(item: NotifyConfig, around: Surroundings, signing: _Signing | None) -> Way:
     if item.webhook is not None:
-        secret = partial(signing_secret, item, around) if item.sign else None
-        return Webhook(item.webhook, secret, around.clock, around.user_agent)
+        return Webhook(item.webhook, signing, around.clock, around.user_agent)
     if item.command is not None:
         return Command(item.command, around.environ, around.config.base_dir, around.scrubber)
     source = item.url

@@ -16,6 +16,7 @@ from worker.errors import Busy, WorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from worker.clock import Clock
     from worker.notify.message import Composer, Message
@@ -41,6 +42,8 @@ class Desk:
     #: Seconds that a route may take over a message.
     timeout: float = 30.0
     spacing: float = SPACING
+    #: Where to note who was told that the store does not work; None: nowhere.
+    state_folder: Path | None = None
 
 
 class Sender:
@@ -62,7 +65,7 @@ class Sender:
             with store.locks.hold(f"notify-{route.name}", patience=0.0):
                 if route.remind:
                     store.notifications.remind(route.takes, route.remind, self._desk.clock.now())
-                waiting = store.notifications.waiting(route.takes, self._desk.clock.now())
+                waiting = self._worth_telling()
                 held = [self._send_kind(event, items, timeout) for event, items in _by_event(waiting)]
         except Busy as error:
             if error.evidence.get("lock") != f"notify-{route.name}":
@@ -71,6 +74,15 @@ class Sender:
         next_at = store.notifications.next_attempt(route.name)
         waits = [wait for wait in held if wait] + ([] if next_at is None else [next_at - self._desk.clock.now()])
         return max(min(waits), 0.0) if waits else None
+
+    def _worth_telling(self) -> Sequence[Notification]:
+        outbox, now = self._desk.store.notifications, self._desk.clock.now()
+        items, over = outbox.without_outdated(outbox.waiting(self.route.takes, now), self.route.takes, now)
+        if over:
+            log.info(
+                "notifications were over before they were told", extra={"route": self.route.name, "count": len(over)}
+            )
+        return items
 
     def tell(self, item: Notification, timeout: float | None = None) -> str:
         """Tell of one thing past the outbox; answers what kept the route from taking it, or nothing."""
@@ -84,7 +96,7 @@ class Sender:
         try:
             self.route.way.send(message, timeout or self._desk.timeout)
         except WorkerError as error:
-            return error.message
+            return f"{error.message}; try: {error.hint}" if error.hint else error.message
         except Exception as error:  # a plugin's own fault is the route's, and does not end the thread
             log.warning("a notification route broke", extra={"route": self.route.name}, exc_info=error)
             return f"{type(error).__name__} in the route"

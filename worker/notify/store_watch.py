@@ -1,22 +1,27 @@
-"""Telling people that the store cannot be written: the one fault that the outbox cannot hold.
+"""Telling people that the store does not work: the one fault that the outbox cannot hold.
 
-The store says when a write fails (a full or read-only disk, a server that is gone). If it still fails a few seconds
-later, every route that takes incidents is told, past the outbox, and again when the store works. One that does not take
-it is tried again, at growing intervals; so often, too, the log says that the fault goes on. What is known of it is in
-memory: a process that ends meanwhile finds out anew.
+The store says when a transaction fails: a full or read-only disk, a file that was deleted, replaced or damaged, a
+server that is gone. If it still fails a few seconds later, every route that takes incidents is told, past the outbox,
+and again when the store works. One that does not take it is tried again, at growing intervals; so often, too, the log
+says that the fault goes on. Who was told stands in a file (`told_of_store`): what a restart mends, the next process
+gives the all-clear for.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from worker.accounts.backoff import wait_after
-from worker.errors import Busy, WorkerError
+from worker.errors import Busy, TryAgainLater, WorkerError
+from worker.notify.told_of_store import Memory
 from worker.store.notifications import INCIDENT, RECOVERED, Notification
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from worker.notify.sender import Desk, Sender
 
 log = logging.getLogger(__name__)
@@ -35,11 +40,12 @@ class StoreWatch(threading.Thread):
         super().__init__(name="store watch", daemon=True)
         self._desk = desk
         self._senders = [sender for sender in senders if INCIDENT in sender.route.takes.events]
+        self._memory = Memory(desk.state_folder)
         self._woken = threading.Event()
         self._stopping = threading.Event()
 
     def failed(self, _error: WorkerError) -> None:
-        """A write has failed."""
+        """A transaction has failed."""
         self._woken.set()
 
     def stop(self) -> None:
@@ -49,6 +55,13 @@ class StoreWatch(threading.Thread):
 
     def run(self) -> None:
         """Wait for a fault, and follow it to its end."""
+        for sender in self._senders:
+            if sender.route.prepare is not None:
+                with suppress(WorkerError):  # told when something is sent
+                    sender.route.prepare()
+        before = self._memory.read()
+        if before is not None:
+            self._follow(before.since, before.routes)
         while not self._stopping.is_set():
             self._woken.wait()
             self._woken.clear()
@@ -56,20 +69,27 @@ class StoreWatch(threading.Thread):
             if not self._stopping.wait(PATIENCE):
                 self._follow(since)
 
-    def _follow(self, since: float) -> None:
-        """Tell of a fault until every route has taken it, and of its end."""
-        clock, waiting = self._desk.clock, list(self._senders)
+    def _follow(self, since: float, told: Collection[str] = ()) -> None:
+        """Tell of a fault until every route has taken it, and of its end; `told` have taken it already."""
+        clock = self._desk.clock
+        waiting = [sender for sender in self._senders if sender.route.name not in told]
         fault: WorkerError | None = None
         attempts, next_at = 0, clock.monotonic()
         while (fault := self._fault(fault)) is not None:
             if clock.monotonic() >= next_at:
-                log.error("the store cannot be written", extra={"error": fault.message, "hint": fault.hint})
+                log.error(_words(fault), extra={"error": fault.message, "hint": fault.hint})
                 waiting = [sender for sender in waiting if not self._tell(sender, since, fault)]
+                self._note(since, waiting)
                 attempts += 1
                 next_at = clock.monotonic() + wait_after(attempts, None, 0.0, first=PATIENCE)
             if self._stopping.wait(PATIENCE):
                 return
         self._give_all_clear([sender for sender in self._senders if sender not in waiting], since)
+
+    def _note(self, since: float, waiting: list[Sender]) -> None:
+        told = [sender.route.name for sender in self._senders if sender not in waiting]
+        if told:
+            self._memory.write(since, told)
 
     def _give_all_clear(self, told: list[Sender], since: float) -> None:
         """Tell whoever was told, with some patience, but not while the next fault waits."""
@@ -77,12 +97,17 @@ class StoreWatch(threading.Thread):
         for attempt in range(1, _LAST_TRIES + 1):
             told = [sender for sender in told if not self._tell(sender, since, None)]
             if not told or self._woken.wait(wait_after(attempt, None, 0.0, first=PATIENCE)):
-                return
+                break
+        if not self._stopping.is_set():
+            self._memory.forget()
 
     def _fault(self, before: WorkerError | None) -> WorkerError | None:
-        """What keeps the store from being written now; where somebody else holds it, what did `before`."""
+        """What keeps the store from working now; where somebody else holds it, what did `before`."""
+        database = self._desk.store.database
         try:
-            self._desk.store.database.prove_writable()
+            # Before anything is written: not into a file that is damaged.
+            database.refuse_damaged()
+            database.prove_writable()
         except Busy:
             return before
         except WorkerError as error:
@@ -93,7 +118,7 @@ class StoreWatch(threading.Thread):
         """Tell one route; answers whether it took the message."""
         now = self._desk.clock.now()
         event = RECOVERED if fault is None else INCIDENT
-        reason = "the store can be written again" if fault is None else f"the store cannot be written: {fault.message}"
+        reason = "the store works again" if fault is None else f"{_words(fault)}: {fault.message}"
         remedy = "" if fault is None else fault.hint
         facts = {"cause": _STORE, "reason": reason, "remedy": remedy, "since": since}
         item = Notification(0, f"{_STORE}-{event}-{since:.3f}", now, event, "", None, facts)
@@ -104,3 +129,7 @@ class StoreWatch(threading.Thread):
         else:
             log.info("people were told", extra=told)
         return not error
+
+
+def _words(fault: WorkerError) -> str:
+    return "the store cannot be written" if isinstance(fault, TryAgainLater) else "the store cannot be used"

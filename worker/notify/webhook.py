@@ -52,7 +52,7 @@ class Webhook:
                     self._url, message.body, headers=headers, timeout=timeout, allow_redirects=False, stream=True
                 )
                 answer.close()
-        except requests.RequestException as error:
+        except (requests.RequestException, ValueError) as error:  # ValueError: an address that urllib3 cannot read
             raise NotDelivered(f"no answer: {type(error).__name__}") from None
         if answer.status_code not in _SUCCESSES:
             raise NotDelivered(f"HTTP {answer.status_code}")

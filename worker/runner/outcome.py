@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import requests
 
 from worker.accounts.backoff import wait_after
+from worker.accounts.network_words import what_happened
 from worker.errors import (
     AccountPaused,
     DeadlineExceeded,
@@ -117,5 +118,11 @@ def error_text(error: BaseException | None, scrubber: Scrubber) -> str:
     """An error in one line for the history, without secrets."""
     if error is None:
         return ""
-    words = error.message if isinstance(error, WorkerError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, WorkerError):
+        words = error.message
+    elif isinstance(error, _NETWORK):
+        asked = getattr(error.request, "url", None) or "the other side"
+        words = f"{asked.partition('?')[0]} {what_happened(error)}"
+    else:
+        words = f"{type(error).__name__}: {error}"
     return scrubber(words)[:_LONGEST_ERROR]

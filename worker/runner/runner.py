@@ -13,83 +13,31 @@ from __future__ import annotations
 
 import logging
 import random
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import requests
-
-from worker.accounts.access import TokenSource
-from worker.accounts.session import AccountSession, SessionSettings
-from worker.errors import Busy, FenceLost, Interrupted, ScopeMissing, StoreUnusable, TryAgainLater, WorkerError
+from worker.errors import Busy, FenceLost, ScopeMissing, StoreUnusable, TryAgainLater, WorkerError
 from worker.events import AccountMoved, RunFinished
-from worker.jobs.addresses import origin
-from worker.jobs.buffer import Buffer, LimitReached
-from worker.jobs.run_context import RunContext, RunFacts
-from worker.jobs.sinks import Stream
 from worker.log import bound
+from worker.runner.attempt import Attempted, Work, attempt
 from worker.runner.outcome import end_of, error_text, exit_code, wait_before_retry
-from worker.runner.pace import RunPace, Stopping
 from worker.states import AccountState, RunState
-from worker.store.locks import process_note
-from worker.store.records import SCOPE_MISSING, Finding, RunCounts
-from worker.store.store import run_lock
+from worker.store.locks import process_note, run_lock
+from worker.store.records import SCOPE_MISSING, Finding, RunCounts, consent_remedy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
-    from worker.accounts.refresh import Refresher
-    from worker.clock import Clock
-    from worker.events import Events
-    from worker.jobs.sinks import Sink
-    from worker.redact import Scrubber
     from worker.runner.assignment import Assignment
+    from worker.runner.services import Services
     from worker.store.records import Account, Claim, Due
     from worker.store.runs import RunEnd
-    from worker.store.store import Store
 
 log = logging.getLogger(__name__)
 
 #: Seconds between the tries to record how a run ended.
 _RECORD_PAUSES = (0.2, 1.0, 5.0, 15.0)
-
-
-@dataclass(frozen=True)
-class Services:
-    """What every run needs of the process."""
-
-    store: Store
-    refresher: Refresher
-    clock: Clock
-    events: Events
-    scrubber: Scrubber
-    stopping: Stopping
-    user_agent: str
-    #: Where rows wait for their checkpoint when memory is not to hold them; None: where temporary files go.
-    spool: Path | None = None
-
-
-@dataclass(frozen=True)
-class Work:
-    """One attempt: whose, under which fence, into which sink."""
-
-    account: Account
-    run_id: str
-    fence: int
-    sink: Sink
-    #: Rows after which the run ends; None for no limit.
-    limit: int | None = None
-    #: The sink is a stand-in: what a limit cuts off is kept to be looked at.
-    dry: bool = False
-
-
-@dataclass(frozen=True)
-class Attempted:
-    """How the job's function went."""
-
-    error: BaseException | None
-    counts: RunCounts
 
 
 @dataclass(frozen=True)
@@ -165,7 +113,7 @@ class Runner:
             log.info("run started", extra={"trigger": claim.trigger, "attempt": claim.attempt})
             started = self._services.clock.monotonic()
             work = Work(account, claim.run_id, claim.fence, assignment.sink, limit)
-            attempted = self.attempt(assignment, work)
+            attempted = attempt(self._services, assignment, work)
             if isinstance(attempted.error, ScopeMissing):
                 try:
                     self._park(assignment, claim, attempted.error)
@@ -175,77 +123,8 @@ class Runner:
             return Ended(claim.run_id, state, exit_code(attempted.error, self._services.clock.now()))
 
     def attempt(self, assignment: Assignment, work: Work) -> Attempted:
-        """Run the job's function once, recording nothing but what its checkpoints commit to the sink."""
-        pace = self._pace(assignment, work.account)
-        stream = Stream(assignment.name, work.account.integration, work.account.name)
-        session: AccountSession | None = None
-        buffer: Buffer | None = None
-        error: BaseException | None = None
-        try:
-            with self._open_session(assignment, work.account, pace) as session:
-                sink_session = work.sink.open(stream, work.fence)
-                pending = Buffer(sink_session, folder=self._services.spool, limit=work.limit)
-                with closing(sink_session), pending as buffer:
-                    self._call(assignment, work, stream, (session, buffer, pace))
-        except KeyboardInterrupt:
-            error = Interrupted("stopped from the keyboard")
-        except BaseException as caught:  # noqa: BLE001 - a job may raise anything, SystemExit too; the record says what
-            error = caught
-        if isinstance(error, requests.ConnectionError | requests.Timeout) and pace.left == 0.0:
-            # The request was cut short because the run's own time was up, not because the API is slow.
-            error = pace.overdue()
-        return Attempted(
-            error,
-            RunCounts(
-                rows=buffer.committed if buffer is not None else 0,
-                requests=session.requests_sent if session is not None else 0,
-                refreshes=session.refreshes if session is not None else 0,
-            ),
-        )
-
-    def _call(
-        self, assignment: Assignment, work: Work, stream: Stream, tools: tuple[AccountSession, Buffer, RunPace]
-    ) -> None:
-        session, buffer, pace = tools
-        api = assignment.client.integration
-        facts = RunFacts(
-            stream,
-            work.run_id,
-            api_base=api.api_base,
-            api_origins=api.api_origins,
-            params=assignment.config.params,
-            remaining=lambda: pace.left,
-            check=pace.check,
-        )
-        job_log = logging.LoggerAdapter(logging.getLogger(f"worker.job.{assignment.name}"), {})
-        context = RunContext(facts, session, buffer, job_log, self._services.clock)
-        try:
-            assignment.definition.function(context)
-        except LimitReached:
-            # Rows without the checkpoint that covers them would come again: a real run leaves them out.
-            if not work.dry:
-                return
-        buffer.finish()
-
-    def _pace(self, assignment: Assignment, account: Account) -> RunPace:
-        services = self._services
-        timeout = assignment.config.timeout
-        return RunPace(services.clock, services.stopping, assignment.limiter, account.name, timeout)
-
-    def _open_session(self, assignment: Assignment, account: Account, pace: RunPace) -> AccountSession:
-        services, client = self._services, assignment.client
-        tokens = TokenSource(account.id, services.refresher, services.store, services.clock)
-        settings = SessionSettings(
-            label=account.label,
-            api_base=client.integration.api_base,
-            origins=frozenset(origin(place) for place in client.integration.api_origins),
-            rules=client.rejection_rules,
-            token_header=client.integration.token_header,
-            headers={"User-Agent": services.user_agent, **client.integration.headers},
-            timeout=(client.integration.connect_timeout, client.integration.read_timeout),
-            largest_answer=client.integration.largest_answer << 20,
-        )
-        return AccountSession(tokens, settings, pace)
+        """Make an attempt that is not recorded: a dry run."""
+        return attempt(self._services, assignment, work)
 
     def _park(self, assignment: Assignment, claim: Claim, error: ScopeMissing) -> None:
         """The grant lacks a scope: this job waits for a consent that brings it, the account's others go on."""
@@ -255,14 +134,19 @@ class Runner:
             for scope in assignment.definition.scopes
             if scope not in services.store.grants.read(account.id).scopes
         )
-        named = " ".join(missing) or "a scope that the provider does not name"
-        finding = Finding(
-            SCOPE_MISSING, f"job {claim.job} lacks {named}", {**error.evidence, "missing_scopes": list(missing)}
-        )
+        named = _named(missing)
         services.store.schedule.park(claim.job, account.id, f"needs_consent: lacks {named}", missing)
+        lacking = services.store.schedule.lacking(account.id) or {claim.job: missing}
+        reason = "; ".join(f"job {job} lacks {_named(scopes)}" for job, scopes in lacking.items())
+        missing = tuple(dict.fromkeys(scope for scopes in lacking.values() for scope in scopes))
+        finding = Finding(SCOPE_MISSING, reason, {**error.evidence, "missing_scopes": list(missing)})
         moved = services.store.accounts.flag_scope(account, finding, services.clock.now())
+        if (services.store.schedule.lacking(account.id) or lacking) != lacking:
+            # Another job was parked meanwhile, and ours has overwritten its reason: both are told.
+            self._park(assignment, claim, error)
+            return
         if moved.state is not account.state:
-            remedy = f"worker enroll {account.integration} {account.name}, with the scope in the integration's scopes"
+            remedy = consent_remedy(account.integration, account.name, SCOPE_MISSING, missing)
             services.events.publish(
                 AccountMoved(
                     account.integration,
@@ -326,3 +210,7 @@ class Runner:
                 run_id, job, account.integration, account.name, state, attempted.counts.rows, round(seconds, 3), error
             )
         )
+
+
+def _named(scopes: Sequence[str]) -> str:
+    return " ".join(scopes) or "a scope that the provider does not name"

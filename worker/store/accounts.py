@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, select
 from sqlmodel import col
 
 from worker.errors import UsageFault, WorkerError
-from worker.states import ACCOUNT_MOVES, AccountState
+from worker.states import ACCOUNT_MOVES, USABLE, AccountState
 from worker.store.catch_up import wake_account
 from worker.store.database import LOCKED, storable
 from worker.store.notifications import announce_move
@@ -20,7 +20,8 @@ from worker.store.timeline import note
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy.orm import Session
+    from sqlalchemy import Row
+    from sqlalchemy.orm import Mapped, Session
 
     from worker.store.database import Database
     from worker.store.witness import Witness
@@ -102,8 +103,11 @@ class Accounts:
         """The grant works but lacks a scope: a human must consent to more. Other jobs of the account go on."""
         with self._database.write() as session:
             row = session.get_one(AccountRow, account.id, with_for_update=LOCKED)
-            if row.state in {AccountState.ACTIVE, AccountState.IN_DOUBT} or to_account(row).usable:
-                move(session, row, AccountState.NEEDS_CONSENT, finding, now)
+            after = AccountState.NEEDS_CONSENT
+            if row.state == AccountState.PAUSED and row.state_before_pause in USABLE:
+                move_behind_pause(session, row, after, "flagged", finding, now)
+            elif row.state in USABLE or to_account(row).usable:
+                move(session, row, after, finding, now)
             return to_account(row)
 
     def remove(self, account: Account) -> None:
@@ -156,6 +160,14 @@ def move(session: Session, row: AccountRow, after: AccountState, finding: Findin
     announce_move(session, row, before, previous, finding, now)
 
 
+def move_behind_pause(
+    session: Session, row: AccountRow, after: AccountState, kind: str, finding: Finding, now: float
+) -> None:
+    """Change where a paused account will stand when it is resumed; written down as the move that it will be then."""
+    row.state_before_pause = after
+    note(session, row, kind, finding, now, before=AccountState.PAUSED, after=after)
+
+
 def _last_cause(session: Session, row: AccountRow, state: AccountState) -> Finding | None:
     """Why the account last came into a state: one that merely lacks a scope still serves the other jobs, say."""
     query = select(TimelineRow).where(col(TimelineRow.account_id) == row.id, col(TimelineRow.state_after) == state)
@@ -163,8 +175,22 @@ def _last_cause(session: Session, row: AccountRow, state: AccountState) -> Findi
     return None if entry is None else Finding(entry.cause, entry.message)
 
 
-def to_account(row: AccountRow) -> Account:
-    """The record of a row."""
+#: What `to_account` needs of a row, for statements that do not ask for all of it.
+ACCOUNT_COLUMNS: tuple[Mapped[Any], ...] = (
+    col(AccountRow.id),
+    col(AccountRow.uid),
+    col(AccountRow.integration),
+    col(AccountRow.name),
+    col(AccountRow.state),
+    col(AccountRow.cause),
+    col(AccountRow.reason),
+    col(AccountRow.state_since),
+    col(AccountRow.created_at),
+)
+
+
+def to_account(row: AccountRow | Row[*tuple[Any, ...]]) -> Account:
+    """The record of a row, or of one that holds the `ACCOUNT_COLUMNS`."""
     assert row.id is not None
     return Account(
         id=row.id,

@@ -35,7 +35,8 @@ _KEEPALIVE = {"keepalives_idle": _IDLE, "keepalives_interval": _INTERVAL, "keepa
 _SERVERS_KEEPALIVE = (
     f"-c tcp_keepalives_idle={_IDLE} -c tcp_keepalives_interval={_INTERVAL} -c tcp_keepalives_count={_PROBES}"
 )
-#: Seconds for which a holder may be at work after its session has ended: a token request ends by its timeouts before.
+#: Seconds for which a holder may be at work at least after its session has ended: for an ordinary token request, and
+#: for the store in the end.
 OUTLIVES = PATIENCE
 #: Seconds that holders are given to take their locks again after the server has been started: they try every ten.
 RENEWAL = 30.0
@@ -77,19 +78,21 @@ class AdvisoryLocks:
 
     def renew(self, name: str) -> None:
         """See Locks."""
-        held = self._held[name]
+        held = self._held.get(name)
+        if held is None:
+            raise _busy(name, "another thread")
         if held.connection is not None and not held.still():
             held.close()
         if held.connection is None:
             with self._database.errors_told():
                 held.connection, held.session = self._acquire(name, time.monotonic(), held.note)
 
-    def may_outlive(self, since: float, now: float) -> float:
-        """See Locks: as long as a token request may take, and until holders have found out about a new server."""
+    def may_outlive(self, since: float, now: float, longest: float) -> float:
+        """See Locks: as long as his request may take, and until holders have found out about a new server."""
         query = text("SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())")
         with self._database.read() as session:
             server_age = float(session.execute(query).scalar_one())
-        return max(since + OUTLIVES - now, self._renewal - server_age, 0.0)
+        return max(since + max(longest, OUTLIVES) - now, self._renewal - server_age, 0.0)
 
     @contextmanager
     def _among_threads(self, name: str, deadline: float) -> Iterator[None]:
@@ -109,8 +112,8 @@ class AdvisoryLocks:
         connection = self._engine.connect()
         try:
             _wait_for(connection, name, deadline)
-            told = f"headless-worker: {note or process_note()}"[:_NAME_BYTES]
-            connection.execute(text("SELECT set_config('application_name', :note, false)"), {"note": told})
+            name_it = text("SELECT set_config('application_name', :name, false)")
+            connection.execute(name_it, {"name": session_name(note)})
             return connection, _session(connection)
         except BaseException:
             connection.close()
@@ -148,6 +151,12 @@ class _Held:
             with suppress(SQLAlchemyError):
                 self.connection.close()
             self.connection = None
+
+
+def session_name(note: str) -> str:
+    """What the session of a holder with this note is called on the server."""
+    told = f"headless-worker: {note or process_note()}"
+    return told.encode()[:_NAME_BYTES].decode(errors="ignore")
 
 
 def _session(connection: Connection) -> int:

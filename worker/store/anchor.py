@@ -62,8 +62,7 @@ class Anchor:
             if not self._is_back():
                 raise self._explained()
             reopen()
-            self._let_go()
-            self._take()
+            self._take_instead()
         log.warning("the database file is back in its place", extra={"path": str(self._path)})
 
     def moved(self) -> bool:
@@ -77,8 +76,13 @@ class Anchor:
     def take_anew(self) -> None:
         """Hold whatever stands at the path now, if anything: nobody uses the former file any more."""
         with self._lock, suppress(StoreUnusable, TryAgainLater):
-            self._let_go()
-            self._take()
+            self._take_instead()
+
+    def _take_instead(self) -> None:
+        # The former only afterwards: a number that is closed may soon be that of another file.
+        let_go = self._let_go
+        self._take()
+        let_go()
 
     def _is_back(self) -> bool:
         try:

@@ -28,7 +28,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
-from worker.errors import StoreUnusable, TryAgainLater, UsageFault
+from worker.errors import StoreUnusable, TryAgainLater, UsageFault, WorkerError
 from worker.store.database import Database
 from worker.store.files import file_fault
 from worker.store.key_check import verify_key
@@ -69,27 +69,38 @@ def back_up(database: Database, sealer: Sealer, file: Path, now: float) -> Backu
         if database.is_sqlite:
             _copy_pages(database, part)
         else:
-            _copy_rows(database, part)
+            _copy_rows(database, part, file)
         with opened(part) as copy:
-            with copy.write() as session:
+            with told_of(copy, str(file)), copy.write() as session:
                 lineage = session.get(LineageRow, 1) or LineageRow(id=1)
                 lineage.backed_up_at = now
                 session.add(lineage)
-            accounts = verify(copy, sealer, now)
+            with told_of(copy, database.name):
+                accounts = verify(copy, sealer, now, "worker store check; then restore the last sound backup")
         sync_file(part)
         size = part.stat().st_size
         _name(part, file)
     return BackupReport(file, size, accounts, HEAD, now)
 
 
-def verify(copy: Database, sealer: Sealer, now: float) -> int:
-    """Look a copy over; answers how many accounts it has. Raises StoreUnusable, KeyUnusable."""
+def verify(copy: Database, sealer: Sealer, now: float, remedy: str) -> int:
+    """Look a copy over; answers how many accounts it has. Raises StoreUnusable (with `remedy`), KeyUnusable."""
     faults = copy.integrity_faults()
     if faults:
-        raise StoreUnusable(f"{copy.name} is damaged: {'; '.join(faults[:3])}", hint="worker store check")
+        raise StoreUnusable(f"{copy.name} is damaged: {'; '.join(faults[:3])}", hint=remedy)
     verify_key(copy, sealer, now)
     with copy.read() as session:
         return int(session.execute(select(func.count()).select_from(AccountRow)).scalar_one())
+
+
+@contextmanager
+def told_of(copy: Database, name: str) -> Iterator[None]:
+    """What is wrong with a private copy, told of the file that people know."""
+    try:
+        yield
+    except WorkerError as error:
+        words = error.message.replace(copy.name, name)
+        raise type(error)(words, hint=error.hint, evidence=error.evidence) from None
 
 
 @contextmanager
@@ -148,9 +159,9 @@ def _copy_pages(database: Database, part: Path) -> None:
             raise kind(f"{database.name} could not be copied: {error}", hint=hint) from None
 
 
-def _copy_rows(database: Database, part: Path) -> None:
+def _copy_rows(database: Database, part: Path, file: Path) -> None:
     snapshot = database.engine.execution_options(isolation_level="REPEATABLE READ")
-    with opened(part) as copy:
+    with opened(part) as copy, told_of(copy, str(file)):
         upgrade_unshared(copy)
         with database.errors_told(), Session(snapshot) as source, source.begin(), copy.write() as target:
             source.execute(text("SET TRANSACTION READ ONLY"))

@@ -12,6 +12,7 @@ from worker.clock import rfc3339
 from worker.states import AccountState
 from worker.store.accounts import move
 from worker.store.grants import flag_row, forget_failures, settle
+from worker.store.notifications import announce_loss, forget_announcements, newest_announcement
 from worker.store.records import Finding
 from worker.store.sealed_grants import SealedGrants
 from worker.store.tables import AccountRow, GrantRow, RefreshIntentRow
@@ -63,9 +64,14 @@ class Reconciled:
         return [mark for mark in self.marked if mark.after is AccountState.NEEDS_CONSENT]
 
     @property
+    def older(self) -> bool:
+        """Whether the database is known to be an older copy."""
+        return bool(self.marked or self.lost or self.backed_up_at)
+
+    @property
     def told(self) -> bool:
         """Whether there is anything to be told."""
-        return bool(self.marked or self.lost or self.unwitnessed or self.backed_up_at)
+        return self.older or self.unwitnessed
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,7 @@ class Comparison:
         """Go through all accounts. `missed`: there should have been a witness."""
         rows = self._rows()
         self.told.unwitnessed = missed and self._known.mark is None and bool(rows)
+        news_before = newest_announcement(self._session)
         amiss = []
         for row in rows:
             said = self._known.accounts.get(row.uid)
@@ -119,6 +126,8 @@ class Comparison:
         for start in range(0, len(amiss), _PAGE):
             self._judge_page(amiss[start : start + _PAGE])
         self._tell_lost({row.uid for row in rows})
+        if self.told.older:
+            forget_announcements(self._session, news_before, self._now)
         return self.told
 
     def _rows(self) -> list[_Row]:
@@ -179,7 +188,8 @@ class Comparison:
             grant.refresh_token_generation = said.refresh_token_generation
         self._sealed.raise_generation(grant, account, said.generation + 1)
         if account.state == AccountState.REVOKED:
-            self.told.lost.append(said.label)
+            if not said.fate:
+                self._lose(said)
         elif spent and grant.sealed_refresh_token is not None:
             grant.refresh_token_spent = True
             reason = (
@@ -240,10 +250,15 @@ class Comparison:
         if present and present.isdisjoint(self._known.accounts):
             return
         for uid, said in self._known.accounts.items():
-            never_was = said.generation == 1 and not said.certain
-            if uid not in present and not said.fate and not never_was:
-                self.told.lost.append(said.label)
+            if uid not in present and said.enrolled:
+                self._lose(said)
                 self.news.append(replace(said, fate="lost"))
+
+    def _lose(self, said: Witnessed) -> None:
+        self.told.lost.append(said.label)
+        integration, _, account = said.label.partition("/")
+        reason = f"{self._copy} does not hold it, or not with its last consent"
+        announce_loss(self._session, integration, account, Finding(RESTORED, reason), self._now)
 
     def _load(self, row: _Row) -> tuple[GrantRow, AccountRow]:
         return self._grants[row.id], self._accounts[row.id]

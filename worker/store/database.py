@@ -16,7 +16,7 @@ import hashlib
 import json
 import secrets
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +28,11 @@ from sqlalchemy.orm import Session
 
 from worker.errors import Busy, StoreUnusable, TryAgainLater, UsageFault
 from worker.store.anchor import Anchor
-from worker.store.driver_errors import is_damage, of_postgresql, of_sqlite
+from worker.store.driver_errors import MOST_CONNECTIONS, is_damage, of_postgresql, of_sqlite
 from worker.store.files import create_private_file
 from worker.store.ground import refuse_foreign_files
+from worker.store.presence import Presence
+from worker.store.quick_check import quick_faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,13 +42,9 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
     from worker.errors import WorkerError
-    from worker.store.presence import Presence
 
 #: Seconds a transaction waits for another one's lock before it gives up with Busy.
 LOCK_WAIT = 30.0
-#: Bytes up to which a file is looked over whole at every start (about 20 ms); of a larger one these tables only.
-_QUICK_BYTES = 32 << 20
-_FIRST_TABLES = ("account", "key_check", "client_secret", "refresh_intent")
 #: What is set on every connection.
 _PRAGMAS = (
     # Also switches a file back that another program has put into WAL mode, after a checkpoint of its log; while that
@@ -61,7 +59,7 @@ _PRAGMAS = (
 _DAMAGE_HINT = "restore a backup: worker store restore FILE"
 #: Connections kept open; more are opened under load and closed again.
 _POOL_SIZE = 8
-_POOL_OVERFLOW = 64
+_POOL_OVERFLOW = MOST_CONNECTIONS - _POOL_SIZE
 #: How a row that a transaction is about to change is read on PostgreSQL: nobody else changes it until then. (SQLite
 #: lets one writer in at a time anyway, and leaves the words out.) FOR NO KEY UPDATE, so that others may still refer
 #: to it.
@@ -78,7 +76,7 @@ class Database:
         self._lock_wait = lock_wait
         self._anchor: Anchor | None = None
         #: Our share of the file, if it is one that a restore may want to replace.
-        self.presence: Presence | None = None
+        self._presence: Presence | None = None
         if self.is_sqlite:
             create_private_file(self.path)
             refuse_foreign_files(self.path)
@@ -88,7 +86,7 @@ class Database:
         # Threads that write to SQLite queue up here: its own wait for the lock sleeps, up to 100 ms at a time, and the
         # lock lies idle meanwhile.
         self._turn = threading.Lock()
-        #: Told of every write that failed for want of a disk, a file or a server.
+        #: Told of every transaction that failed for want of a disk, a sound file or a server.
         self.on_fault: Callable[[WorkerError], None] = lambda _error: None
         #: What was found when the database turned out to be damaged; empty while it is sound.
         self._damage = ""
@@ -136,10 +134,11 @@ class Database:
         Refused once the database has turned out to be damaged: nothing new may be begun with it, while tokens that
         were given already may still try to be stored.
         """
-        if self._damage:
-            raise StoreUnusable(f"{self.name} is damaged: {self._damage}", hint=_DAMAGE_HINT)
-        with self._reading() as session:
-            yield session
+        with self._faults_told():
+            if self._damage:
+                raise StoreUnusable(f"{self.name} is damaged: {self._damage}", hint=_DAMAGE_HINT)
+            with self._reading() as session:
+                yield session
 
     @contextmanager
     def _reading(self) -> Iterator[Session]:
@@ -154,7 +153,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """A transaction that writes: durable when the block ends, undone when it raises."""
-        try:
+        with self._faults_told():
             self._hold_file()
             with (
                 self._own_turn(),
@@ -163,12 +162,24 @@ class Database:
                 session.begin(),
             ):
                 yield session
+            # Taken away between BEGIN and COMMIT: what was committed stands in the copy that is saved now.
+            self._hold_file()
+
+    @contextmanager
+    def _faults_told(self) -> Iterator[None]:
+        try:
+            yield
         except (TryAgainLater, StoreUnusable) as error:
             if not isinstance(error, Busy):
                 self.on_fault(error)
             raise
-        # Taken away between BEGIN and COMMIT: what was committed stands in the copy that is saved now.
-        self._hold_file()
+
+    def take_share(self) -> None:
+        """Take our share of the file, so that no restore replaces it. Raises StoreUnusable while one does."""
+        self._presence = Presence(self.path)
+        if self._anchor is not None:
+            # One may have ended since the file was looked at first.
+            self._anchor.take_anew()
 
     def _hold_file(self) -> None:
         if self._anchor is not None:
@@ -207,36 +218,48 @@ class Database:
         if not self.is_sqlite:
             return []
         try:
-            with self._reading() as session:
-                found = session.connection().exec_driver_sql("PRAGMA integrity_check").scalars().all()
-                broken = session.connection().exec_driver_sql("PRAGMA foreign_key_check").all()
+            found, orphans = self._asked("PRAGMA integrity_check"), self._asked("PRAGMA foreign_key_check")
         except StoreUnusable as error:
-            return [error.message]
-        return [str(line) for line in found if line != "ok"] + [f"orphaned row in {row[0]}" for row in broken]
+            return self._faults_by_table() or [error.message]
+        return [line for line in found if line != "ok"] + [f"orphaned row in {table}" for table in orphans]
+
+    def _faults_by_table(self) -> list[str]:
+        """Which tables are damaged: a look at the whole file breaks off at the first page that is none."""
+        faults: list[str] = []
+        with suppress(StoreUnusable):
+            for table in self._asked("SELECT name FROM sqlite_master WHERE type = 'table'"):
+                try:
+                    found = self._asked(f'PRAGMA integrity_check("{table}")')
+                except StoreUnusable as error:
+                    found = [str(error.evidence.get("driver", error.message))]
+                faults += [f"{table}: {line}" for line in found if line != "ok"]
+        return faults
+
+    def _asked(self, query: str) -> list[str]:
+        """The first column of what SQLite answers."""
+        with self._reading() as session:
+            return [str(value) for value in session.connection().exec_driver_sql(query).scalars()]
 
     def refuse_damaged(self) -> None:
         """Look the file over, at a cost that does not grow with it beyond a point. Raises StoreUnusable.
 
         The whole look is `integrity_faults`.
         """
-        if not self.is_sqlite:
-            return
-        checks = ["PRAGMA quick_check(3)"]
-        if self.path.stat().st_size > _QUICK_BYTES:
-            checks = [f"PRAGMA quick_check({table})" for table in _FIRST_TABLES]
         with self.read() as session:
-            connection = session.connection()
-            found = [str(line) for check in checks for line in connection.exec_driver_sql(check).scalars()]
-        faults = [line for line in found if line != "ok"]
+            if not self.is_sqlite:
+                return
+            faults = quick_faults(session.connection())
         if faults:
             self._damage = faults[0]
-            raise StoreUnusable(f"{self.name} is damaged: {'; '.join(faults[:3])}", hint=_DAMAGE_HINT)
+            error = StoreUnusable(f"{self.name} is damaged: {'; '.join(faults[:3])}", hint=_DAMAGE_HINT)
+            self.on_fault(error)
+            raise error
 
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
-        if self.presence is not None:
-            self.presence.end()
+        if self._presence is not None:
+            self._presence.end()
         if self._anchor is not None:
             # Whoever opens it again takes what stands there then: a backup may have been put back.
             self._anchor.take_anew()
@@ -251,13 +274,13 @@ class Database:
                 self._damage = str(error.orig)
             raise self._translate(error) from error
         except PoolExhausted as error:
-            raise Busy(f"{self.name}: all {_POOL_SIZE + _POOL_OVERFLOW} connections are in use") from error
+            raise Busy(f"{self.name}: all {MOST_CONNECTIONS} connections are in use") from error
         except NoResultFound as error:
             raise UsageFault("the account was removed meanwhile", hint="worker accounts list") from error
 
     def _translate(self, error: DBAPIError) -> Exception:
         if not self.is_sqlite:
-            return of_postgresql(error.orig, self.name, self._lock_wait, _POOL_SIZE + _POOL_OVERFLOW)
+            return of_postgresql(error.orig, self.name, self._lock_wait)
         self._hold_file()
         found = of_sqlite(error.orig, self.path, self._lock_wait)
         if isinstance(found, Busy):

@@ -10,15 +10,19 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import threading
 from typing import TYPE_CHECKING
 
 from worker.errors import Busy, StoreUnusable, TryAgainLater, WorkerError
 from worker.store.files import file_fault
 from worker.store.ground import log_of
+from worker.store.holders import holders_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+#: Connections that one process opens at most.
+MOST_CONNECTIONS = 72
 _PRIMARY = 0xFF
 #: SQLSTATE classes and codes that a pause mends: connections, resources (53100 is a full disk), intervention (a
 #: restart), system errors (58030 is EIO); 25P03 and 57P05 are sessions that idled too long.
@@ -33,10 +37,13 @@ _HINTS = {
     "25006": "the server is a standby, or default_transaction_read_only is on: look at store.url",
     "42501": "give the role of store.url its rights on the tables",
     "53100": "free some space on the server; nothing that was acknowledged is lost",
-    "53300": "raise max_connections of the server or the role's limit; the daemon takes up to {connections}",
+    "42P01": "worker store migrate",
+    "42703": "worker store migrate",
+    "53300": f"raise max_connections of the server or the role's limit; the daemon takes up to {MOST_CONNECTIONS}",
     "XX001": "the server's files are damaged: restore a backup",
     "XX002": "an index of the server is damaged: REINDEX, or restore a backup",
 }
+_WHO = "wait, or see who holds it: SELECT * FROM pg_stat_activity"
 _DAMAGED = frozenset({"XX001", "XX002"})
 #: What a server says when it turns a connection away for good; libpq gives no code then.
 _REFUSED = ("does not exist", "authentication failed", "pg_hba.conf", "permission denied", "not permitted")
@@ -63,10 +70,14 @@ def of_sqlite(error: object, path: Path, wait: float) -> WorkerError:
                 hint=f"end that program (fuser {path}), then: worker store check",
                 evidence=evidence,
             )
-        return Busy(f"{path} was locked by another process for {wait:g} s", hint="worker status", evidence=evidence)
+        return Busy(
+            f"{path} was locked by {holders_of(path)} for {wait:g} s",
+            hint=f"wait, or see who uses it: fuser -v {path}",
+            evidence=evidence,
+        )
     if code == sqlite3.SQLITE_FULL or "disk is full" in words:
         hint = "free some space; nothing that was acknowledged is lost"
-        return TryAgainLater(f"{path}: {words}", hint=hint, evidence=evidence)
+        return TryAgainLater(f"{path}: the disk is full ({words})", hint=hint, evidence=evidence)
     if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM}:
         return _of_disk(code, path, words, evidence)
     hints = {
@@ -100,7 +111,8 @@ def _obstacle(path: Path) -> OSError | None:
     try:
         if os.statvfs(folder).f_flag & os.ST_RDONLY:
             return OSError(errno.EROFS, os.strerror(errno.EROFS))
-        trial = os.path.join(folder, f".{path.name}.{os.getpid()}")  # noqa: PTH118 - as above
+        # A name of its own: two threads may try at the same time.
+        trial = os.path.join(folder, f".{path.name}.{threading.get_native_id()}")  # noqa: PTH118 - as above
         os.close(os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         os.unlink(trial)  # noqa: PTH108 - as above
     except OSError as error:
@@ -108,14 +120,14 @@ def _obstacle(path: Path) -> OSError | None:
     return None
 
 
-def of_postgresql(error: object, name: str, wait: float, connections: int) -> WorkerError:
-    """An error of PostgreSQL's, or of the way to it."""
+def of_postgresql(error: object, name: str, wait: float) -> WorkerError:
+    """An error of PostgreSQL's, or of the way to it. `wait` is how long it waited for a lock, in seconds."""
     words, state = _words(error), _state(error)
     evidence: dict[str, object] = {"driver": words, "code": state}
     if state in _BUSY:
         said = _BUSY[state].format(wait=wait)
-        return Busy(f"{name}{'' if said.startswith(':') else ' '}{said}", hint="worker status", evidence=evidence)
-    hint = _HINTS.get(state, "worker store check").format(connections=connections)
+        return Busy(f"{name}{'' if said.startswith(':') else ' '}{said}", hint=_WHO, evidence=evidence)
+    hint = _HINTS.get(state, "worker store check")
     if state.startswith(_PASSING):
         return TryAgainLater(f"{name}: {words}", hint=hint if state in _HINTS else _SERVER, evidence=evidence)
     # Without a code it is the connection: it was not made, or it broke.
@@ -123,7 +135,7 @@ def of_postgresql(error: object, name: str, wait: float, connections: int) -> Wo
         refused = any(part in words for part in _REFUSED)
         kind = StoreUnusable if refused else TryAgainLater
         crowded = any(part in words for part in _CROWDED)
-        hint = _HINTS["53300"].format(connections=connections) if crowded else _SERVER
+        hint = _HINTS["53300"] if crowded else _SERVER
         return kind(f"{name}: {words}", hint=hint, evidence=evidence)
     return StoreUnusable(f"{name}: {words}", hint=hint, evidence=evidence)
 

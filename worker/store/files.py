@@ -44,7 +44,9 @@ def file_fault(error: OSError, what: str, hint: str) -> WorkerError:
     """An error of the file system as ours: what a pause mends, or what an operator must change."""
     reason = error.strerror or str(error)
     if error.errno in _ROOM:
-        return TryAgainLater(f"{what}: {reason}", hint="free some space, or files if the disk has no more inodes")
+        full = "the disk is full" if error.errno == errno.ENOSPC else "no more may be written (a quota or a limit)"
+        hint = "free some space, or files if the disk has no more inodes"
+        return TryAgainLater(f"{what}: {full} ({reason})", hint=hint)
     if error.errno in _PASSING:
         return TryAgainLater(f"{what}: {reason}", hint="look at the disk and at the limits of this process: dmesg")
     if error.errno == errno.EROFS:
@@ -75,7 +77,7 @@ def create_private_file(path: Path) -> None:
     """
     create_private_folder(path.parent)
     if not path.exists():
-        _refuse_fresh_start(path)
+        refuse_fresh_start(path)
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except FileExistsError:
@@ -84,9 +86,15 @@ def create_private_file(path: Path) -> None:
         raise file_fault(error, f"{path} cannot be made", "look at store.url and the rights of the folder") from None
 
 
-def _refuse_fresh_start(path: Path) -> None:
+def rescued_copies(path: Path) -> list[Path]:
+    """What processes have saved of a database that was taken away under them, sorted by name."""
     real = _real(path)
-    saved = sorted(real.parent.glob(f"{real.name}{_RESCUED}*")) if real.parent.is_dir() else []
+    return sorted(real.parent.glob(f"{real.name}{_RESCUED}*")) if real.parent.is_dir() else []
+
+
+def refuse_fresh_start(path: Path) -> None:
+    """Refuse to go on without a database when a saved copy of it lies beside its place. Raises StoreUnusable."""
+    real, saved = _real(path), rescued_copies(path)
     if saved:
         raise StoreUnusable(
             f"there is no {path}, but {saved[-1]}: the database was taken away under a process, which saved this copy",
@@ -106,7 +114,8 @@ def _refuse_public(path: Path) -> None:
         # Root could open it, and would leave locks and journals beside it that the other user then cannot open.
         raise StoreUnusable(
             f"{path} belongs to user {status.st_uid}; this command runs as user {os.geteuid()}",
-            hint=f"run it as that user: sudo -u '#{status.st_uid}' worker …; for a systemd service: docs/deployment.md",
+            hint=f"run it as that user: sudo -u '#{status.st_uid}' worker …; for a systemd service: docs/deployment.md;"
+            f" or, if it is to be this user's: chown {os.geteuid()} {path}",
         )
     if mode & 0o077:
         raise StoreUnusable(

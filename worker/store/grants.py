@@ -21,11 +21,11 @@ from sqlmodel import col
 from worker.clock import rfc3339
 from worker.errors import NeedsConsent
 from worker.states import AccountState
-from worker.store.accounts import create_row, find_row, move, to_account
+from worker.store.accounts import create_row, find_row, move, move_behind_pause, to_account
 from worker.store.catch_up import wake_account
 from worker.store.database import LOCKED, alone, storable
 from worker.store.notifications import announce_recovery
-from worker.store.records import Finding
+from worker.store.records import SCOPE_MISSING, Finding
 from worker.store.sealed_grants import SealedGrants
 from worker.store.tables import AccountRow, GrantRow, RefreshIntentRow
 from worker.store.timeline import note
@@ -119,7 +119,8 @@ class Grants:
             compare(row, grant.generation)
             rotated = self._sealed.replace_tokens(row, account, tokens)
             row.refreshed_at = now
-            held, alarmed = row.held is not None, row.alerted_at is not None
+            # Also when somebody has decided about the held ones meanwhile: tokens count for more.
+            held, alarmed = grant.held or row.held is not None, row.alerted_at is not None
             forget_failures(session, row)
             note(
                 session,
@@ -157,7 +158,8 @@ class Grants:
             _count_failure(row, now, not_before)
             row.doubt = row.doubt or storable(doubt)
             note(session, account, "refresh_failed", finding, now, generation=row.generation)
-            self._witness.answered(session, account, row)
+            if not row.doubt:
+                self._witness.answered(session, account, row)
 
     def leave_in_doubt(self, grant: Grant, finding: Finding, now: float, *, not_before: float) -> Account:
         """No answer came: the intent stays, the account is in doubt, the next use settles it."""
@@ -251,9 +253,10 @@ class Grants:
         """Mark accounts in doubt whose refresh was cut off by a crash; answers how many."""
         with self._database.write() as session:
             count = 0
-            for intent in session.scalars(select(RefreshIntentRow).order_by(col(RefreshIntentRow.account_id))).all():
-                account = session.get_one(AccountRow, intent.account_id, with_for_update=LOCKED)
-                if account.id in holders_gone and account.state == AccountState.ACTIVE:
+            for number in sorted(holders_gone):
+                account = session.get(AccountRow, number, with_for_update=LOCKED)
+                intent = session.get(RefreshIntentRow, number)
+                if account is not None and intent is not None and account.state == AccountState.ACTIVE:
                     evidence = {"started_at": intent.started_at, "holder": intent.holder}
                     reason = f"{intent.holder} stopped during a refresh; its outcome is unknown"
                     move(session, account, AccountState.IN_DOUBT, Finding("interrupted", reason, evidence), now)
@@ -302,21 +305,16 @@ def flag_row(session: Session, row: GrantRow, account: AccountRow, finding: Find
     forget_failures(session, row)
     row.held_since = held_since
     if account.state == AccountState.PAUSED:
-        before, after = AccountState.PAUSED, AccountState.NEEDS_CONSENT
-        account.state_before_pause = after
-        # Told as the move that it will be when the pause ends.
-        note(session, account, "flagged", finding, now, before=before, after=after)
+        move_behind_pause(session, account, AccountState.NEEDS_CONSENT, "flagged", finding, now)
     elif account.state != AccountState.REVOKED:
         move(session, account, AccountState.NEEDS_CONSENT, finding, now)
 
 
 def settle(session: Session, account: AccountRow, finding: Finding, now: float) -> None:
-    """The grant is good after all, in the caller's transaction. A pause goes on."""
+    """The grant is good after all, in the caller's transaction. A pause goes on, and so does the lack of a scope."""
     if account.state == AccountState.PAUSED:
-        before, after = AccountState.PAUSED, AccountState.ACTIVE
-        account.state_before_pause = after
-        note(session, account, "settled", finding, now, before=before, after=after)
-    elif account.state != AccountState.REVOKED:
+        move_behind_pause(session, account, AccountState.ACTIVE, "settled", finding, now)
+    elif account.state != AccountState.REVOKED and account.cause != SCOPE_MISSING:
         move(session, account, AccountState.ACTIVE, finding, now)
         account.cause = account.reason = ""
 

@@ -139,7 +139,8 @@ def refuse_foreign_files(path: Path) -> None:
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
             owner = f"belongs to user {status.st_uid}" if stat.S_ISREG(status.st_mode) else "is not a file"
             raise StoreUnusable(
-                f"{beside} {owner}: it was not left here by the worker", hint=f"find out whose it is: ls -l {beside}"
+                f"{beside} {owner}: it was not left here by the worker",
+                hint=f"find out whose it is: ls -l {beside}; once known, move it away: mv {beside} {beside}.foreign",
             )
         if status.st_size and _is_foreign(real, beside, ending):
             raise StoreUnusable(

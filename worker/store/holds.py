@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from worker.store.database import Database
     from worker.store.records import Grant, Incident
+    from worker.store.witness import Witness
 
 #: The incident's kind.
 GRANTS_REFUSED = "grants_refused"
@@ -76,8 +77,9 @@ class Moved:
 class Holds:
     """The held refusals of all integrations."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, witness: Witness) -> None:
         self._database = database
+        self._witness = witness
 
     def refuse(self, grant: Grant, finding: Finding, now: float, rule: Rule) -> Refused:
         """Flag the account, or hold the refusal when it is one of many. Raises GenerationMoved, NeedsConsent."""
@@ -85,8 +87,10 @@ class Holds:
             alone(session, f"holds of {grant.account.integration}")
             row, account = rows_to_write(session, grant.account.id)
             compare(row, grant.generation)
+            if finding.cause == REVOKED:  # and not lost in rotation: then an earlier attempt is as doubtful as before
+                self._witness.answered(session, account, row)
             incident = open_row(session, account.integration, GRANTS_REFUSED)
-            told = _told_lately(session, account.integration, (now - rule.within, now + rule.within))
+            told = [] if incident else _told_lately(session, account.integration, now, rule.within)
             if not _may_hold(row, account, finding) or not (incident or _too_many(session, account, told, rule)):
                 flag_row(session, row, account, finding, now)
                 return Refused(to_account(account), held=False)
@@ -113,14 +117,17 @@ class Holds:
                 _describe(session, incident)
 
     def canaries(self, integration: str) -> Sequence[int]:
-        """Held accounts that may be probed, by number; last those whose own refresh may have been lost meanwhile."""
+        """Held accounts that may be probed, by number; those first that were probed least.
+
+        Last come those whose own refresh may have been lost meanwhile: their refusal says nothing about the others.
+        """
         with self._database.read() as session:
             return [row.account_id for row, _ in session.execute(_canaries_of(integration))]
 
     def held(self, integration: str) -> int:
         """How many accounts of an integration are held."""
         with self._database.read() as session:
-            return len(session.execute(_held_of(integration)).all())
+            return _count_held(session, integration)
 
     def release(self, integration: str, now: float, reason: str) -> Sequence[Moved]:
         """The grants are good after all: the accounts go on, and what they missed becomes due. Closes the incident."""
@@ -153,7 +160,8 @@ class Holds:
                 # A probe that was never answered may have spent this one's refresh token.
                 reason = f"lost in rotation: {finding.reason}; then {lost}"
                 finding = Finding("lost in rotation", reason, {**finding.evidence, "after": lost})
-            if lost or account.state != AccountState.NEEDS_CONSENT:  # else it was told when it was refused
+            told = account.state == AccountState.NEEDS_CONSENT and account.cause != SCOPE_MISSING
+            if lost or not told:
                 flag_row(session, row, account, finding, now)
             row.held = None
             return finding
@@ -171,10 +179,9 @@ class Holds:
         moved = []
         with self._database.write() as session:
             alone(session, f"holds of {integration}")
-            numbers = [row.account_id for row, _ in session.execute(_held_of(integration).order_by(col(AccountRow.id)))]
-            for number in numbers:
+            held = _held_of(integration).with_only_columns(col(GrantRow.account_id), maintain_column_froms=True)
+            for number in session.scalars(held.order_by(col(AccountRow.id))).all():
                 row, account = rows_to_write(session, number)
-                session.refresh(row)
                 if row.held is None:
                     continue
                 before = AccountState(account.state)
@@ -194,7 +201,8 @@ def _may_hold(row: GrantRow, account: AccountRow, finding: Finding) -> bool:
     return finding.cause == REVOKED and row.held_since is None and account.state in USABLE
 
 
-def _told_lately(session: Session, integration: str, between: tuple[float, float]) -> list[AccountRow]:
+def _told_lately(session: Session, integration: str, now: float, within: float) -> list[AccountRow]:
+    """The accounts that were flagged one by one just now; one that lies in the future was not, the clock was set."""
     query = (
         select(AccountRow)
         .join(GrantRow, col(GrantRow.account_id) == col(AccountRow.id))
@@ -202,7 +210,7 @@ def _told_lately(session: Session, integration: str, between: tuple[float, float
             col(AccountRow.integration) == integration,
             col(AccountRow.state) == AccountState.NEEDS_CONSENT,
             col(AccountRow.cause) == REVOKED,
-            col(AccountRow.state_since).between(*between),
+            col(AccountRow.state_since).between(now - within, now + within),
             col(GrantRow.held_since).is_(None),
         )
     )
@@ -266,13 +274,19 @@ def _describe(session: Session, incident: IncidentRow) -> None:
     """Bring the incident's words up to date: how many are held by now, and who is probed when."""
     session.flush()
     name, facts = incident.integration, incident.evidence
-    held = len(session.execute(_held_of(name)).all())
-    canary = next(iter(session.execute(_canaries_of(name))), None)
-    probed = "" if canary is None else f", canary {name}/{canary[1].name} is probed at {rfc3339(incident.not_before)}"
+    held = _count_held(session, name)
+    canary = session.scalar(_canaries_of(name).with_only_columns(col(AccountRow.name)).limit(1))
+    probed = "" if canary is None else f", canary {name}/{canary} is probed at {rfc3339(incident.not_before)}"
     incident.cause = storable(
         f"{held} of {facts['accounts']} accounts of {name} lost their grant within"
         f" {span(incident.last_at - facts['first'])}; flags are held{probed}"
     )
+
+
+def _count_held(session: Session, integration: str) -> int:
+    # Once for each refusal, of which there may be thousands.
+    count = _held_of(integration).with_only_columns(func.count(), maintain_column_froms=True)
+    return int(session.execute(count).scalar_one())
 
 
 def _held_of(integration: str) -> Select[GrantRow, AccountRow]:
@@ -297,7 +311,7 @@ def _canaries_of(integration: str) -> Select[GrantRow, AccountRow]:
             col(AccountRow.state).in_([AccountState.IN_DOUBT, AccountState.NEEDS_CONSENT]),
             col(GrantRow.sealed_refresh_token).is_not(None),
         )
-        .order_by(doubtful, col(AccountRow.id))
+        .order_by(doubtful, col(GrantRow.failures), col(AccountRow.id))
     )
 
 

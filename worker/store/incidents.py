@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 from sqlmodel import col
 
+from worker.store.catch_up import wake_integration
 from worker.store.database import alone, storable
 from worker.store.notifications import announce_incident
 from worker.store.records import Finding, Incident
@@ -78,8 +79,11 @@ class Incidents:
             row.not_before = until
             return True
 
-    def close(self, integration: str, kind: str, now: float) -> Incident | None:
-        """Close the open incident of this kind; answers it, or None when none was open."""
+    def close(self, integration: str, kind: str, now: float, *, wake: bool = False) -> Incident | None:
+        """Close the open incident of this kind; answers it, or None when none was open.
+
+        With `wake`, what was missed while it lasted becomes due, and no crash can come between the two.
+        """
         if self.find_open(integration, kind) is None:
             return None
         with self._database.write() as session:
@@ -89,6 +93,8 @@ class Incidents:
                 return None
             row.closed_at = now
             announce_incident(session, row)
+            if wake:
+                wake_integration(session, integration, now)
             return to_incident(row)
 
     def release(self, integration: str, kind: str, now: float) -> bool:

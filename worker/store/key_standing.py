@@ -52,13 +52,17 @@ class KeyStanding:
         if self.genuine is False:
             return "another key of that name sealed this database"
         if not self.on_keyring:
-            return "missing: put it back" if self.values else "retired"
+            return "missing: put it back" if self.values else f"retired{self._older_backups}"
         if self.seals or self.values:
             return "" if self.seals else "needed: worker keys rotate"
         if self.registered_at is None:
             return "never used here"
+        return f"may be retired{self._older_backups}"
+
+    @property
+    def _older_backups(self) -> str:
         since = "the last rotation" if self.unused_since is None else rfc3339(self.unused_since)
-        return f"may be retired; backups from before {since} need it"
+        return f"; backups from before {since} need it"
 
 
 def key_standings(database: Database, sealer: Sealer | None) -> Sequence[KeyStanding]:

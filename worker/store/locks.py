@@ -37,6 +37,16 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.002, 0.05
 PATIENCE = 120.0
 
 
+def account_lock(account_id: int) -> str:
+    """The name of the lock under which an account's grant is refreshed or replaced."""
+    return f"account-{account_id}"
+
+
+def run_lock(job: str, account_id: int) -> str:
+    """The name of the lock under which a job runs for an account."""
+    return f"run-{job}-{account_id}"
+
+
 class Locks(Protocol):
     """Named exclusive locks."""
 
@@ -52,13 +62,31 @@ class Locks(Protocol):
         Raises Busy, naming the holder, when somebody else has it now.
         """
 
-    def may_outlive(self, since: float, now: float) -> float:
-        """Seconds for which somebody who took a lock at `since` may still be at work although the lock is free."""
+    def may_outlive(self, since: float, now: float, longest: float) -> float:
+        """Seconds for which somebody who took a lock at `since` may still be at work although the lock is free.
+
+        `longest` is how many seconds what he asks another server for may take.
+        """
 
 
 def process_note() -> str:
     """Name this process, for messages about who holds what."""
     return f"process {os.getpid()} on {os.uname().nodename}"
+
+
+def holder_of(folder: Path, name: str) -> str | None:
+    """Who holds a lock on a file in this folder; None when nobody does. Changes nothing."""
+    try:
+        descriptor = os.open(folder / f"{_file_name(name)}.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(descriptor, 200, 0).decode("utf-8", "replace") or "another process"
+    finally:
+        os.close(descriptor)
+    return None
 
 
 @dataclass
@@ -81,14 +109,16 @@ class FileLocks:
     @contextmanager
     def hold(self, name: str, *, patience: float = PATIENCE, note: str = "") -> Iterator[None]:
         """See Locks."""
-        held = _Held(self._acquire(name, patience, note), note)
+        held, owner = _Held(self._acquire(name, patience, note), note), os.getpid()
         self._held[name] = held
         try:
             yield
         finally:
             if self._held.get(name) is held:
                 del self._held[name]
-            _let_go(held.descriptor)
+            # A child that a job has forked may come by here as well, on its way out: the lock is not its own.
+            if os.getpid() == owner:
+                _let_go(held.descriptor)
 
     def renew(self, name: str) -> None:
         """See Locks. A lock is lost here when somebody cleans the folder: the next one would lock a file of its own."""
@@ -99,7 +129,7 @@ class FileLocks:
             lost, held.descriptor = held.descriptor, self._acquire(name, 0, held.note)
             _let_go(lost)
 
-    def may_outlive(self, since: float, now: float) -> float:  # noqa: ARG002 - as agreed
+    def may_outlive(self, since: float, now: float, longest: float) -> float:  # noqa: ARG002 - as agreed
         """See Locks: not at all, the kernel frees a lock when its holder is no more."""
         return 0.0
 

@@ -16,7 +16,8 @@ from sqlmodel import col
 
 from worker.states import AccountState
 from worker.store.database import row_count, storable
-from worker.store.records import SCOPE_MISSING
+from worker.store.outdated import OVER, outdated
+from worker.store.records import consent_remedy
 from worker.store.tables import AccountRow, DeliveryRow, IncidentRow, NotificationRow, ScheduleRow
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Notifications:
     def waiting(self, route: Addressee, now: float) -> Sequence[Notification]:
         """What a route has to be given now, oldest first; at most 500.
 
-        What was written while nobody delivered for days is given to a route all the same, if that one was served before.
+        What was written while nobody delivered for days is given to a route that was served before all the same.
         """
         served = select(func.max(col(DeliveryRow.notification_id))).where(col(DeliveryRow.route) == route.name)
         recent = col(NotificationRow.created_at) > now - GIVEN_UP_AFTER
@@ -84,6 +85,20 @@ class Notifications:
         query = _addressed(route).where(or_(untried, again)).order_by(col(NotificationRow.id)).limit(_BATCH)
         with self._database.read() as session:
             return [_to_notification(row, delivery) for row, delivery in session.execute(query)]
+
+    def without_outdated(
+        self, items: Sequence[Notification], route: Addressee, now: float
+    ) -> tuple[Sequence[Notification], Sequence[Notification]]:
+        """What of this is still worth telling, and what was over before it was told; that is done with."""
+        with self._database.read() as session:
+            over = outdated(session, route.name, route.events, items)
+        if not over:
+            return items, ()
+        with self._database.write() as session:
+            for item in over:
+                row = _delivery(session, item, route.name)
+                row.given_up_at, row.next_at, row.last_error = now, None, OVER
+        return [item for item in items if item not in over], over
 
     def next_attempt(self, route: str) -> float | None:
         """When the next one that failed is due for this route; None when none is."""
@@ -122,11 +137,7 @@ class Notifications:
                 return 0
         with self._database.write() as session:
             rows = list(session.scalars(_forgotten(route, now, interval, at_least=0.5)))
-            for row in rows:
-                facts = _facts(row.cause, row.reason, _consent_remedy(row, row.cause), row.state_since)
-                session.add(
-                    _new(NEEDS_CONSENT, row.integration, row.name, {**facts, "reminder": True}, now, route.name)
-                )
+            session.add_all(_reminder(row, now, route.name) for row in rows)
             return len(rows)
 
     def jobs_waiting(self, integration: str, account: str) -> int:
@@ -159,12 +170,39 @@ def announce_move(
     if after is AccountState.NEEDS_CONSENT:
         same = before is after and (previous.cause, previous.reason) == (finding.cause, finding.reason)
         if not same:
-            remedy = _consent_remedy(row, finding.cause)
+            remedy = _consent_remedy(row, finding.cause, finding.evidence.get("missing_scopes"))
             facts = _facts(finding.cause, finding.reason, remedy, row.state_since, finding.evidence)
             session.add(_new(NEEDS_CONSENT, row.integration, row.name, facts, now))
     elif after is AccountState.ACTIVE and _last_event(session, row) in {NEEDS_CONSENT, FAILING}:
         words = "somebody consented again" if finding.cause == "consented" else finding.reason or finding.cause
         announce_recovery(session, row, words, now)
+
+
+def announce_loss(session: Session, integration: str, account: str, finding: Finding, now: float) -> None:
+    """An account that the database does not know (any more) has to be enrolled again."""
+    facts = _facts(finding.cause, finding.reason, f"worker enroll {integration} {account}", now)
+    session.add(_new(NEEDS_CONSENT, integration, account, facts, now))
+
+
+def newest_announcement(session: Session) -> int:
+    """The number of the newest one; 0 when there is none."""
+    return session.scalar(select(func.max(col(NotificationRow.id)))) or 0
+
+
+def forget_announcements(session: Session, newest: int, now: float) -> None:
+    """Drop an older copy's outbox up to this number: what of it was told since, nobody knows, and none of it is news.
+
+    People are reminded instead of the accounts that need consent still.
+    """
+    session.flush()
+    session.execute(delete(NotificationRow).where(col(NotificationRow.id) <= newest))
+    told = select(col(NotificationRow.id)).where(
+        col(NotificationRow.integration) == col(AccountRow.integration),
+        col(NotificationRow.account) == col(AccountRow.name),
+    )
+    query = select(AccountRow).where(col(AccountRow.state) == AccountState.NEEDS_CONSENT, ~told.exists())
+    for row in list(session.scalars(query)):
+        session.add(_reminder(row, now))
 
 
 def announce_failing(session: Session, row: AccountRow, finding: Finding, now: float, *, since: float) -> None:
@@ -202,6 +240,11 @@ def _new(
     )
 
 
+def _reminder(row: AccountRow, now: float, route: str | None = None) -> NotificationRow:
+    facts = _facts(row.cause, row.reason, _consent_remedy(row, row.cause), row.state_since)
+    return _new(NEEDS_CONSENT, row.integration, row.name, {**facts, "reminder": True}, now, route)
+
+
 def _facts(
     cause: str, reason: str, remedy: str, since: float, evidence: dict[str, Any] | None = None
 ) -> dict[str, Any]:
@@ -214,9 +257,9 @@ def _facts(
     }
 
 
-def _consent_remedy(row: AccountRow, cause: str) -> str:
-    first = f"add the scope to [integrations.{row.integration}] scopes, then: " if cause == SCOPE_MISSING else ""
-    return f"{first}worker enroll {row.integration} {row.name}"
+def _consent_remedy(row: AccountRow, cause: str, scopes: object = None) -> str:
+    named = [str(scope) for scope in scopes] if isinstance(scopes, list) else []
+    return consent_remedy(row.integration, row.name, cause, named)
 
 
 def _last_event(session: Session, row: AccountRow) -> str | None:

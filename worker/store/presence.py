@@ -25,40 +25,44 @@ class Presence:
     """One store's share. Raises StoreUnusable while somebody replaces the database."""
 
     def __init__(self, database: Path) -> None:
-        self._descriptor = _open(database)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._descriptor)
-            raise StoreUnusable(f"{database} is just being restored", hint="wait until that is done") from None
+        self._descriptor = _locked(database, fcntl.LOCK_SH)
+        if self._descriptor is None:
+            raise StoreUnusable(f"{database} is just being restored", hint="wait until that is done")
 
     def end(self) -> None:
         """Let go."""
-        if self._descriptor >= 0:
+        if self._descriptor is not None:
             os.close(self._descriptor)
-            self._descriptor = -1
+            self._descriptor = None
 
 
 @contextmanager
 def nobody_else(database: Path) -> Iterator[None]:
     """Keep the database from being opened. Raises StoreUnusable when somebody has it open."""
-    descriptor = _open(database)
+    descriptor = _locked(database, fcntl.LOCK_EX)
+    if descriptor is None:
+        raise StoreUnusable(
+            f"another process uses {database}", hint="stop the daemon, and wait for other commands to end"
+        )
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StoreUnusable(
-                f"another process uses {database}", hint="stop the daemon, and wait for other commands to end"
-            ) from None
         yield
     finally:
         os.close(descriptor)
 
 
-def _open(database: Path) -> int:
+def _locked(database: Path, kind: int) -> int | None:
+    """A descriptor that holds the lock; None when somebody else's is in the way."""
     path = lock_folder(database) / _NAME
     create_private_folder(path.parent)
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise file_fault(error, f"{path} cannot be opened", "look at the rights of its folder") from None
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            return None
+        raise file_fault(error, f"{path} cannot be locked", "keep the database on a local disk") from None
+    return descriptor

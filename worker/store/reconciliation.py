@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: More than the runs of any job and account since the copy was made: sinks have seen their fences, and refuse them.
+#: More than the runs of any job and account since the copy was made: sinks have seen their fences, and refuse them. (A
+#: job that first ran after the copy was made has no row to be raised; its first run learns the fence from the sink.)
 _FENCES = 1_000_000
 #: Accounts that are logged one by one; the timeline has them all.
 _LOGGED = 20
@@ -53,20 +54,36 @@ def reconcile(
             if _agree(session, witness):
                 return None
     with database.write() as session:
-        lineage = session.get(LineageRow, 1, with_for_update=True) or LineageRow(id=1)
         # Again: whoever was about to commit has done so by now.
-        if not thoroughly and _agree(session, witness):
+        lineage = session.get(LineageRow, 1, with_for_update=True)
+        if not thoroughly and lineage is not None and _agree(session, witness):
             return None
-        found = Comparison(session, witness.read(), sealer, lineage.backed_up_at, now)
-        told = found.compare(missed=bool(lineage.mark))
-        lineage.mark, lineage.backed_up_at = secrets.token_hex(8), None
-        session.add(lineage)
-        if told.told:
-            session.execute(update(ScheduleRow).values(fence=ScheduleRow.fence + _FENCES))
-        session.flush()
-        witness.append(found.news, lineage.mark)
-    _log(told)
+        told = reconcile_within(session, witness, sealer, now)
+    log_what_was_found(told)
     return told if told.told else None
+
+
+def reconcile_within(session: Session, witness: WitnessFile, sealer: Sealer, now: float) -> Reconciled:
+    """The same in the caller's transaction, whatever the marks say."""
+    lineage = session.get(LineageRow, 1, with_for_update=True) or LineageRow(id=1)
+    found = Comparison(session, witness.read(), sealer, lineage.backed_up_at, now)
+    told = found.compare(missed=bool(lineage.mark))
+    lineage.mark, lineage.backed_up_at = secrets.token_hex(8), None
+    session.add(lineage)
+    if told.told:
+        session.execute(update(ScheduleRow).values(fence=ScheduleRow.fence + _FENCES))
+    session.flush()
+    witness.append(found.news, lineage.mark)
+    return told
+
+
+def is_blank(database: Database) -> bool:
+    """Whether this database was never told of any account: so the accounts of a witness are not merely missing."""
+    with database.read() as session:
+        lineage = session.get(LineageRow, 1)
+        if lineage is not None and (lineage.mark or lineage.backed_up_at is not None):
+            return False
+        return session.execute(select(func.count()).select_from(GrantRow)).scalar_one() == 0
 
 
 def _agree(session: Session, witness: WitnessFile) -> bool:
@@ -80,7 +97,8 @@ def _agree(session: Session, witness: WitnessFile) -> bool:
     return bool(lineage.mark) and lineage.mark == mark
 
 
-def _log(told: Reconciled) -> None:
+def log_what_was_found(told: Reconciled) -> None:
+    """For whoever operates the worker; most of the time, nothing."""
     if told.unwitnessed:
         log.warning(
             "the witness is missing; it was made anew from the database. Were this an old copy of the database,"

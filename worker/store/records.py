@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from worker.states import USABLE, AccountState, RunState
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from worker.redact import Secret
 
 #: The one cause of `needs_consent` in which the grant itself still works: it lacks a scope that one job needs.
@@ -19,6 +21,15 @@ HELD = "held"
 
 #: The kind of the incident that a wrong clock is: ours, or the authorization server's.
 CLOCK_SKEW = "clock_skew"
+
+
+def consent_remedy(integration: str, account: str, cause: str, scopes: Sequence[str] = ()) -> str:
+    """What to type for an account that needs consent. A scope is asked for only when the integration names it."""
+    enroll = f"worker enroll {integration} {account}"
+    if cause != SCOPE_MISSING:
+        return enroll
+    named = " and ".join(f'"{scope}"' for scope in scopes) or "the scope"
+    return f"first add {named} to scopes under [integrations.{integration}], then: {enroll}"
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from worker.store.sealed_values import SealedValue
 
 #: Rows a transaction. SQLite's other writers wait for it to end: a quarter of a second on a slow machine, which a
-#: refresh hardly notices beside its own request. Half as many hold it up half as long, and a rotation lasts a sixth longer.
+#: refresh hardly notices beside its own request. Half as many halve that, and make a rotation a sixth longer.
 BATCH = 100
 #: Seconds between two batches, so that others who wait for SQLite's one writer get their turn.
 _BREATH = 0.02

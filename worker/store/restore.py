@@ -22,22 +22,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worker.errors import Busy, StoreUnusable, UsageFault, WorkerError
+from worker.errors import Busy, KeyUnusable, StoreUnusable, TryAgainLater, UsageFault, WorkerError
 from worker.store.advisory_locks import AdvisoryLocks
-from worker.store.backup import opened, unfinished, verify
+from worker.store.backup import opened, told_of, unfinished, verify
 from worker.store.comparison import Reconciled
 from worker.store.database import Database
-from worker.store.files import create_private_folder, lock_folder
+from worker.store.files import create_private_file, create_private_folder, lock_folder
 from worker.store.grants import Grants
 from worker.store.key_check import verify_key
-from worker.store.locks import FileLocks, process_note
+from worker.store.locks import FileLocks
 from worker.store.migrate import upgrade_unshared
 from worker.store.presence import nobody_else
-from worker.store.reconciliation import reconcile
-from worker.store.restore_targets import BESIDE, FileTarget, ServerTarget, copy_file
+from worker.store.reconciliation import is_blank, log_what_was_found, reconcile, reconcile_within
+from worker.store.restore_targets import BESIDE, FileTarget, ServerTarget, copy_file, restorers_note
 from worker.store.runs import Runs
 from worker.store.schedule import Schedule
 from worker.store.sealed_values import find_unopened
+from worker.store.service import how_to_stop
 from worker.store.witness import Witness
 from worker.store.witness_file import WitnessFile
 
@@ -47,6 +48,11 @@ if TYPE_CHECKING:
     from worker.crypto.sealing import Sealer
     from worker.store.restore_targets import Target
 
+#: A backup from before a rotation needs a key that may have been retired since.
+_OLD_KEY = (
+    "put the missing key's line back into the keyring, above the newer ones;"
+    " worker keys recover OLD --write FILE yields it from an escrow copy"
+)
 #: Seconds for which a lock is waited for that `worker status` may be looking at for an instant.
 _LOOKED_AT = 1.0
 _OURS = {"account", "grant_", "alembic_version", "key_check"}
@@ -80,10 +86,13 @@ def restore(place: Place, file: Path, now: float) -> RestoreReport:
     """Put the backup in the store's place.
 
     Raises UsageFault (no such file, the database itself), StoreUnusable (in use, no backup of ours, damaged, a newer
-    schema), KeyUnusable (not its key), TryAgainLater (the disk is full). The store is then what it was.
+    schema), KeyUnusable (not its key), TryAgainLater (the disk is full). The store is then what it was, unless the
+    error says that the backup is in its place.
     """
     if not file.is_file():
-        raise UsageFault(f"there is no file {file}", hint="worker store restore FILE")
+        raise UsageFault(
+            f"there is no file {file}", hint=f"name a file that worker store backup has made: ls -l {file.parent}"
+        )
     create_private_folder(place.state_folder)
     with ExitStack() as held:
         target = held.enter_context(_target(place, file))
@@ -94,11 +103,15 @@ def restore(place: Place, file: Path, now: float) -> RestoreReport:
                     copy_file(Path(f"{file}{ending}"), Path(f"{copy}{ending}"))
             with opened(copy) as backup:
                 accounts = _check(backup, file, place.sealer, now)
+            witness = WitnessFile(place.witness)
+            witness.prove_writable()
             unread = _let_witness_learn(target, place, now)
             kept_aside = target.keep_aside(place.sealer, now, readable=not unread)
-            target.replace(copy)
-        reconciled, interrupted = _settle(place, now)
-    return RestoreReport(accounts, kept_aside, unread, reconciled, interrupted)
+            told = target.replace(copy, lambda session: reconcile_within(session, witness, place.sealer, now))
+        if told is not None:
+            log_what_was_found(told)
+        found, interrupted = _settled(place, now)
+    return RestoreReport(accounts, kept_aside, unread, told or found, interrupted)
 
 
 @contextmanager
@@ -110,8 +123,11 @@ def _target(place: Place, file: Path) -> Iterator[Target]:
         return
     path = Path(os.path.realpath(place.url.removeprefix("sqlite:///")))
     create_private_folder(path.parent)
-    if path.exists() and path.samefile(file):
-        raise UsageFault(f"{file} is the database itself", hint="name a backup: worker store restore FILE")
+    if path.exists():
+        if path.samefile(file):
+            raise UsageFault(f"{file} is the database itself", hint="name a backup: worker store restore FILE")
+        # Somebody else's: what root puts in its place, the daemon could not open.
+        create_private_file(path)
     with _no_daemon(FileLocks(lock_folder(path))), nobody_else(path):
         yield FileTarget(path)
 
@@ -120,11 +136,12 @@ def _target(place: Place, file: Path) -> Iterator[Target]:
 def _no_daemon(locks: FileLocks | AdvisoryLocks) -> Iterator[None]:
     with ExitStack() as held:
         try:
-            held.enter_context(locks.hold("daemon", patience=_LOOKED_AT, note=f"a restore, {process_note()}"))
+            held.enter_context(locks.hold("daemon", patience=_LOOKED_AT, note=restorers_note()))
         except Busy as error:
+            holder = str(error.evidence.get("holder", "another process"))
             raise StoreUnusable(
-                f"the store is in use: {error.evidence.get('holder', 'another process')}",
-                hint="stop the daemon first: systemctl stop worker",
+                f"the store is in use: {holder}",
+                hint=f"stop the daemon first: {how_to_stop(holder)}",
             ) from None
         yield
 
@@ -138,32 +155,51 @@ def _check(backup: Database, file: Path, sealer: Sealer, now: float) -> int:
             raise StoreUnusable(f"{file} is no backup: {error}", hint="worker store backup FILE makes one") from None
     if not found >= _OURS:
         raise StoreUnusable(f"{file} is no backup of a store", hint="worker store backup FILE makes one")
-    try:
+    with told_of(backup, str(file)):
         upgrade_unshared(backup)
-        accounts = verify(backup, sealer, now)
-    except WorkerError as error:
-        raise type(error)(error.message.replace(backup.name, str(file)), hint=error.hint) from None
+        try:
+            accounts = verify(backup, sealer, now, "use another backup")
+        except KeyUnusable as error:
+            raise KeyUnusable(error.message, hint=_OLD_KEY) from None
     _, unopened = find_unopened(backup, sealer)
     if unopened:
         raise StoreUnusable(
             f"{file}: {len(unopened)} sealed values do not open; {unopened[0].message}",
-            hint="use another backup, or the keyring that this one was made with",
+            hint=f"{_OLD_KEY}; or use another backup",
         )
     return accounts
 
 
 def _let_witness_learn(target: Target, place: Place, now: float) -> str:
-    """Tell the witness all that the present database knows; answers why that cannot be read, or nothing."""
+    """Tell the witness all that the present database knows; answers why that cannot be read, or nothing.
+
+    Raises TryAgainLater when a pause mends it: what is known there and nowhere else is not given up for that.
+    """
     if not target.exists():
         return ""
     try:
         with target.present() as database:
             database.refuse_damaged()
+            if is_blank(database):
+                return ""  # it would have the witness believe that all its accounts are gone
             verify_key(database, place.sealer, now)
             reconcile(database, WitnessFile(place.witness), place.sealer, now, thoroughly=True)
+    except TryAgainLater:
+        raise
     except WorkerError as error:
         return error.message
     return ""
+
+
+def _settled(place: Place, now: float) -> tuple[Reconciled, int]:
+    try:
+        return _settle(place, now)
+    except (StoreUnusable, TryAgainLater) as error:
+        raise type(error)(
+            f"the backup is in the store's place, but its accounts are not all marked yet: {error.message}",
+            hint=f"{error.hint}; whatever opens the store next does the rest: worker store check".removeprefix("; "),
+            evidence=error.evidence,
+        ) from error
 
 
 def _settle(place: Place, now: float) -> tuple[Reconciled, int]:

@@ -13,17 +13,22 @@ from typing import TYPE_CHECKING, Protocol
 from sqlalchemy import text
 
 from worker.errors import StoreUnusable
+from worker.store.advisory_locks import session_name
 from worker.store.backup import back_up, opened, sync_file
 from worker.store.files import file_fault
+from worker.store.locks import process_note
 from worker.store.migrate import schema_version, upgrade_unshared
 from worker.store.portable import replace_rows
 from worker.store.witness_file import sync_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
+    from sqlalchemy.orm import Session
+
     from worker.crypto.sealing import Sealer
+    from worker.store.comparison import Reconciled
     from worker.store.database import Database
 
 #: What SQLite keeps beside a database file.
@@ -47,8 +52,11 @@ class Target(Protocol):
     def keep_aside(self, sealer: Sealer, now: float, *, readable: bool) -> Path | None:
         """Copy what is there; answers where to."""
 
-    def replace(self, copy: Path) -> None:
-        """Put the copy in its place, whole or not at all."""
+    def replace(self, copy: Path, compare: Callable[[Session], Reconciled]) -> Reconciled | None:
+        """Put the copy in its place, whole or not at all.
+
+        Where that is a transaction, `compare` is called in it, and answered: nobody sees spent tokens unmarked.
+        """
 
 
 class FileTarget:
@@ -82,7 +90,7 @@ class FileTarget:
         sync_folder(kept.parent)
         return kept
 
-    def replace(self, copy: Path) -> None:
+    def replace(self, copy: Path, compare: Callable[[Session], Reconciled]) -> None:  # noqa: ARG002 - as agreed
         """Put the copy in place. A journal that was left behind belongs to the old file: SQLite would play it in."""
         sync_file(copy)
         for ending in BESIDE:
@@ -105,13 +113,12 @@ class ServerTarget:
         """Lock waiters, pools and daemons of other machines all call themselves by our name."""
         others = text(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-            " AND application_name LIKE 'headless-worker%' AND application_name NOT LIKE '%restore%'"
-            " AND pid <> pg_backend_pid()"
+            " AND application_name LIKE 'headless-worker%' AND application_name <> :ours AND pid <> pg_backend_pid()"
         )
         deadline = time.monotonic() + _NOTICED
         while True:
             with self._database.read() as session:
-                count = session.execute(others).scalar_one()
+                count = session.execute(others, {"ours": session_name(restorers_note())}).scalar_one()
             if not count:
                 return
             # The server needs a moment to notice that a process has ended.
@@ -145,10 +152,16 @@ class ServerTarget:
         kept = _unused(self._folder / f"before-restore-{_stamp(now)}.db")
         return back_up(self._database, sealer, kept, now).path
 
-    def replace(self, copy: Path) -> None:
-        """All rows, in one transaction."""
+    def replace(self, copy: Path, compare: Callable[[Session], Reconciled]) -> Reconciled:
+        """All rows, in one transaction: whoever has connected meanwhile finds them compared."""
         with opened(copy) as backup, backup.read() as source, self._database.write() as target:
             replace_rows(source, target)
+            return compare(target)
+
+
+def restorers_note() -> str:
+    """What is said of us to those whom the daemon's lock keeps out."""
+    return f"a restore, {process_note()}"
 
 
 def copy_file(source: Path, target: Path) -> None:

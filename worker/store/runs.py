@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import bindparam, delete, func, select
 from sqlmodel import col
 
 from worker.errors import FenceLost, UsageFault, WorkerError
@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 
 #: Digits of a run's id that say when it was made.
 _TIME_DIGITS = 11
+#: A run with its row of the schedule, both gone when the account is. Built once: it is asked at the end of every run.
+_UNDER_WAY = (
+    select(ScheduleRow, RunRow)
+    .join(RunRow, col(RunRow.id) == bindparam("run_id"))
+    .where(col(ScheduleRow.job) == bindparam("job"), col(ScheduleRow.account_id) == bindparam("account_id"))
+    .with_for_update(of=ScheduleRow, **LOCKED)
+)
 
 
 @dataclass(frozen=True)
@@ -71,23 +78,23 @@ class Runs:
         Raises FenceLost, and writes nothing, when a newer run has begun or the account is gone.
         """
         with self._database.write() as session:
-            schedule = session.get(ScheduleRow, (claim.job, claim.account.id), with_for_update=LOCKED)
-            row = session.get(RunRow, claim.run_id)
-            if row is None:
+            key = {"job": claim.job, "account_id": claim.account.id, "run_id": claim.run_id}
+            found = session.execute(_UNDER_WAY, key).one_or_none()
+            if found is None:
                 raise FenceLost("the account was removed while its job ran; the results are refused")
-            if schedule is not None and schedule.fence != claim.fence:
+            schedule, row = found
+            if schedule.fence != claim.fence:
                 raise FenceLost
-            scheduled = schedule is not None and schedule.next_due is not None
-            state = RunState.FAILED if end.state is RunState.RETRYING and not scheduled else end.state
+            unscheduled = schedule.next_due is None
+            state = RunState.FAILED if end.state is RunState.RETRYING and unscheduled else end.state
             _move(row, state)
             row.finished_at, row.error = now, None if end.error is None else storable(end.error)
             row.rows += end.counts.rows
             row.requests += end.counts.requests
             row.refreshes += end.counts.refreshes
-            if schedule is not None:
-                _advance(schedule, state, claim, end, now)
-                if end.missed and schedule.next_due is not None and _mended(session, schedule, claim):
-                    schedule.next_due, schedule.trigger = honoured(schedule, now), "catch_up"
+            _advance(schedule, state, claim, end, now)
+            if end.missed and schedule.next_due is not None and _mended(session, schedule, claim):
+                schedule.next_due, schedule.trigger = honoured(schedule, now), "catch_up"
             return state
 
     def skip(self, due: Due, reason: str, now: float, next_due: float | None) -> None:
@@ -191,31 +198,6 @@ def next_run_id(session: Session, now: float) -> str:
     return new_run_id(now, session.scalar(select(func.max(col(RunRow.id)))) or "")
 
 
-def new_run_row(claim: Claim, run_id: str, now: float, holder: str) -> RunRow:
-    """The row of a run that starts now."""
-    return RunRow(
-        id=run_id,
-        job=claim.job,
-        account_id=claim.account.id,
-        state=RunState.RUNNING,
-        trigger=claim.trigger,
-        fence=claim.fence,
-        attempt=claim.attempt,
-        due_at=claim.due_at,
-        created_at=now,
-        started_at=now,
-        holder=holder,
-    )
-
-
-def resume_run_row(row: RunRow, claim: Claim, now: float, holder: str) -> RunRow:
-    """The row of a run that goes on with its next attempt."""
-    _move(row, RunState.RUNNING)
-    row.fence, row.attempt, row.holder = claim.fence, claim.attempt, holder
-    row.finished_at, row.started_at = None, row.started_at or now
-    return row
-
-
 def _advance(schedule: ScheduleRow, state: RunState, claim: Claim, end: RunEnd, now: float) -> None:
     """What the end of an attempt means for its row of the schedule."""
     schedule.running = False
@@ -277,10 +259,14 @@ def _skipped_row(due: Due, run_id: str, reason: str, now: float) -> RunRow:
     )
 
 
+def check_move(run_id: str, before: str, after: RunState) -> None:
+    """Raise WorkerError for a change of a run's state that `RUN_MOVES` does not allow."""
+    if after not in RUN_MOVES[RunState(before)]:
+        raise WorkerError(f"run {run_id} cannot go from {before} to {after}")
+
+
 def _move(row: RunRow, after: RunState) -> None:
-    before = RunState(row.state)
-    if after not in RUN_MOVES[before]:
-        raise WorkerError(f"run {row.id} cannot go from {before} to {after}")
+    check_move(row.id, row.state, after)
     row.state = after
 
 

@@ -8,27 +8,50 @@ starts as soon as this one ends.
 
 from __future__ import annotations
 
+from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Integer, bindparam, func, select, update
 from sqlmodel import col
 
 from worker.states import RunState
-from worker.store.accounts import to_account
+from worker.store.accounts import ACCOUNT_COLUMNS, to_account
+from worker.store.catch_up import wake_integration
+from worker.store.claims import take
 from worker.store.crashes import SUSPECT
 from worker.store.database import LOCKED, alone, row_count, storable
-from worker.store.records import Claim, Due
-from worker.store.runs import new_run_row, next_run_id, resume_run_row
+from worker.store.records import Due
 from worker.store.tables import AccountRow, RunRow, ScheduleRow
-from worker.store.waits import honoured, honoured_sql
+from worker.store.waits import honoured
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+    from typing import Any
 
-    from sqlalchemy import Select
+    from sqlalchemy import Row, Select
 
     from worker.store.database import Database
-    from worker.store.records import Account
+    from worker.store.records import Account, Claim
+
+#: A row with its account.
+_DUE: Select[*tuple[Any, ...]] = select(
+    col(ScheduleRow.job),
+    col(ScheduleRow.account_id),
+    *ACCOUNT_COLUMNS,
+    col(ScheduleRow.next_due),
+    col(ScheduleRow.trigger),
+    col(ScheduleRow.fence),
+    col(ScheduleRow.attempts),
+    col(ScheduleRow.run_id),
+    col(ScheduleRow.missed_since),
+    col(ScheduleRow.last_success),
+    col(ScheduleRow.parked),
+    col(ScheduleRow.crashes),
+    col(ScheduleRow.not_before),
+).join_from(ScheduleRow, AccountRow, col(AccountRow.id) == col(ScheduleRow.account_id))
+_EARLIEST = select(func.min(col(ScheduleRow.next_due))).where(col(ScheduleRow.running).is_(False))
 
 
 class Schedule:
@@ -104,31 +127,31 @@ class Schedule:
                     changed += 1
             return changed
 
-    def due(self, now: float, limit: int, job: str | None = None, *, suspects: bool | None = None) -> Sequence[Due]:
+    def due(
+        self,
+        now: float,
+        limit: int,
+        job: str | None = None,
+        *,
+        suspects: bool | None = None,
+        but: AbstractSet[tuple[str, int]] = frozenset(),
+    ) -> Sequence[Due]:
         """What may start now (of one job): interrupted runs first, then the longest overdue.
 
-        `suspects` chooses rows that took their process with them more than once, or leaves them out.
+        `suspects` chooses rows that took their process with them more than once, or leaves them out; `but` leaves out
+        these, by job and account id.
         """
-        query = (
-            select(ScheduleRow, AccountRow)
-            .join(AccountRow, col(AccountRow.id) == col(ScheduleRow.account_id))
-            .where(col(ScheduleRow.next_due) <= now, col(ScheduleRow.running).is_(False))
-            .order_by(col(ScheduleRow.first).desc(), col(ScheduleRow.next_due))
-            .limit(limit)
-        )
-        if job is not None:
-            query = query.where(col(ScheduleRow.job) == job)
-        if suspects is not None:
-            crashes = col(ScheduleRow.crashes)
-            query = query.where(crashes >= SUSPECT if suspects else crashes < SUSPECT)
+        given = {"now": now, "most": limit + len(but), "job": job}
         with self._database.read() as session:
-            return [_to_due(row, account) for row, account in session.execute(query)]
+            rows = session.execute(_due_query(job is not None, suspects), given)
+            return [_to_due(row) for row in islice((one for one in rows if one[:2] not in but), limit)]
 
     def entry(self, job: str, account_id: int) -> Due | None:
         """The row of one job and account."""
         with self._database.read() as session:
-            row = session.get(ScheduleRow, (job, account_id))
-            return None if row is None else _to_due(row, session.get_one(AccountRow, account_id))
+            query = _DUE.where(col(ScheduleRow.job) == job, col(ScheduleRow.account_id) == account_id)
+            row = session.execute(query).one_or_none()
+            return None if row is None else _to_due(row)
 
     def open_entry(self, job: str, account: Account) -> Due:
         """The row of one job and account, made when there is none: for runs by hand."""
@@ -145,53 +168,29 @@ class Schedule:
 
     def entries(self) -> Sequence[Due]:
         """All live rows, soonest first."""
-        query = (
-            select(ScheduleRow, AccountRow)
-            .join(AccountRow, col(AccountRow.id) == col(ScheduleRow.account_id))
-            .where(col(ScheduleRow.next_due).is_not(None))
-            .order_by(col(ScheduleRow.next_due))
-        )
+        query = _DUE.where(col(ScheduleRow.next_due).is_not(None)).order_by(col(ScheduleRow.next_due))
         with self._database.read() as session:
-            return [_to_due(row, account) for row, account in session.execute(query)]
+            return [_to_due(row) for row in session.execute(query)]
 
     def earliest(self) -> float | None:
         """When the next run falls due; None when nothing is scheduled."""
-        query = select(func.min(col(ScheduleRow.next_due))).where(col(ScheduleRow.running).is_(False))
         with self._database.read() as session:
-            return session.scalar(query)
+            return session.scalar(_EARLIEST)
 
     def claim(self, due: Due, now: float, next_due: float | None, holder: str, trigger: str) -> Claim | None:
-        """Take the firing; None when somebody else was faster, or it is not due any more.
-
-        A run that waits for its retry goes on as the same run with the next attempt.
-        """
+        """Take the firing; None when somebody else was faster, or it is not due any more. See `claims`."""
         with self._database.write() as session:
-            row = session.get(ScheduleRow, (due.job, due.account.id), with_for_update=LOCKED)
-            if row is None or row.fence != due.fence or row.running:
-                return None
-            if row.next_due is None and due.next_due is not None:
-                return None  # taken off the schedule meanwhile; to claim it would put it back
-            waiting = session.get(RunRow, row.run_id) if row.run_id is not None and row.attempts else None
-            row.fence += 1
-            row.attempts = row.attempts + 1 if waiting is not None else 1
-            claim = Claim(
-                run_id=waiting.id if waiting is not None else "",
-                job=due.job,
-                account=to_account(session.get_one(AccountRow, due.account.id)),
-                fence=row.fence,
-                attempt=row.attempts,
-                trigger=trigger,
-                due_at=due.next_due,
-            )
-            if waiting is None:
-                run = new_run_row(claim, next_run_id(session, now), now, holder)
-            else:
-                run = resume_run_row(waiting, claim, now, holder)
-            session.add(run)
-            row.run_id, row.running, row.next_due, row.last_started = run.id, True, next_due, now
-            row.not_before = None  # it has passed, or somebody runs this by hand
-            row.first, row.trigger, row.missed_since = False, "schedule", None
-            return Claim(**{**claim.__dict__, "run_id": run.id})
+            return take(session, due, now, next_due, holder=holder, trigger=trigger)
+
+    def lacking(self, account_id: int) -> dict[str, tuple[str, ...]]:
+        """The account's parked jobs, each with the scopes that it lacks; none where the provider named none."""
+        query = (
+            select(col(ScheduleRow.job), col(ScheduleRow.parked_scopes))
+            .where(col(ScheduleRow.account_id) == account_id, col(ScheduleRow.parked) != "")
+            .order_by(col(ScheduleRow.job))
+        )
+        with self._database.read() as session:
+            return {job: tuple(scopes) for job, scopes in session.execute(query)}
 
     def park(self, job: str, account_id: int, reason: str, scopes: Sequence[str]) -> None:
         """Do not run this job for this account until a consent brings the scopes it lacks."""
@@ -202,25 +201,13 @@ class Schedule:
 
     def running(self) -> Sequence[Due]:
         """Rows with a run under way, as far as the record knows."""
-        query = (
-            select(ScheduleRow, AccountRow)
-            .join(AccountRow, col(AccountRow.id) == col(ScheduleRow.account_id))
-            .where(col(ScheduleRow.running).is_(True))
-        )
         with self._database.read() as session:
-            return [_to_due(row, account) for row, account in session.execute(query)]
+            return [_to_due(row) for row in session.execute(_DUE.where(col(ScheduleRow.running).is_(True)))]
 
     def wake_integration(self, integration: str, now: float) -> int:
         """The integration works again: runs that were missed meanwhile become due at once. Answers how many."""
-        accounts = select(col(AccountRow.id)).where(col(AccountRow.integration) == integration)
-        statement = update(ScheduleRow).where(
-            col(ScheduleRow.account_id).in_(accounts),
-            col(ScheduleRow.missed_since).is_not(None),
-            col(ScheduleRow.next_due) > now,
-            col(ScheduleRow.parked) == "",
-        )
         with self._database.write() as session:
-            return row_count(session.execute(statement.values(next_due=honoured_sql(now), trigger="catch_up")))
+            return wake_integration(session, integration, now)
 
     def has_suspects(self) -> bool:
         """Whether any row took its process with it more than once."""
@@ -242,10 +229,23 @@ def _rows_of(job: str) -> Select[ScheduleRow]:
     return select(ScheduleRow).where(col(ScheduleRow.job) == job)
 
 
-def _to_due(row: ScheduleRow, account: AccountRow) -> Due:
+@cache
+def _due_query(of_job: bool, suspects: bool | None) -> Select[*tuple[Any, ...]]:
+    """Built once of each kind: the dispatcher asks after every run."""
+    query = _DUE.where(col(ScheduleRow.next_due) <= bindparam("now"), col(ScheduleRow.running).is_(False))
+    if of_job:
+        query = query.where(col(ScheduleRow.job) == bindparam("job"))
+    if suspects is not None:
+        crashes = col(ScheduleRow.crashes)
+        query = query.where(crashes >= SUSPECT if suspects else crashes < SUSPECT)
+    first = col(ScheduleRow.first).desc(), col(ScheduleRow.next_due)
+    return query.order_by(*first).limit(bindparam("most", type_=Integer))
+
+
+def _to_due(row: Row[*tuple[Any, ...]]) -> Due:
     return Due(
         job=row.job,
-        account=to_account(account),
+        account=to_account(row),
         next_due=row.next_due,
         trigger="retry" if row.attempts else row.trigger,
         fence=row.fence,

@@ -73,7 +73,7 @@ class SealedGrants:
         return rotated
 
     def raise_generation(self, row: GrantRow, account: AccountRow, generation: int) -> None:
-        """Seal what the row holds for a later generation. What does not open is left as it is, and goes on not opening."""
+        """Seal what the row holds for a later generation. What does not open stays as it is."""
         for field in ("refresh_token", "access_token"):
             sealed = getattr(row, f"sealed_{field}")
             with suppress(TamperedSecret, KeyUnusable):

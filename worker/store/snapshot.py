@@ -11,11 +11,15 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import StoreUnusable, TryAgainLater
-from worker.store.driver_errors import of_sqlite
+from worker.store.driver_errors import of_postgresql, of_sqlite
+from worker.store.files import refuse_fresh_start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from worker.errors import WorkerError
+    from worker.store.witness_file import Witnessed, WitnessFile
 
 #: Seconds to wait for a writer.
 LOCK_WAIT = 10
@@ -53,7 +57,8 @@ _SCHEDULE = (
 #: Routes that have not taken everything, and nothing since they were given up on.
 _ROUTES = (
     "SELECT d.route, count(*), min(n.created_at), max(d.attempts), max(d.last_error) FROM delivery d"
-    " JOIN notification n ON n.id = d.notification_id WHERE d.delivered_at IS NULL AND NOT EXISTS"
+    " JOIN notification n ON n.id = d.notification_id WHERE d.delivered_at IS NULL"
+    " AND d.last_error <> 'over before it was told' AND NOT EXISTS"
     " (SELECT 1 FROM delivery t WHERE t.route = d.route AND t.delivered_at > d.given_up_at)"
     " GROUP BY d.route ORDER BY d.route LIMIT ?"
 )
@@ -63,9 +68,16 @@ _OUTBOX = (
     " LEFT JOIN delivery d ON d.notification_id = n.id ORDER BY n.id DESC, d.route"
 )
 _LAST_RUNS = (
-    "SELECT r.id, r.job, a.integration, a.name, r.state, r.started_at, r.finished_at, r.rows, r.error FROM run r"
+    "SELECT r.id, r.job, r.account_id, a.integration, a.name, r.state, r.started_at, r.finished_at, r.rows, r.error"
+    " FROM run r"
     " JOIN account a ON a.id = r.account_id ORDER BY r.id DESC LIMIT ?"
 )
+_LINEAGE = "SELECT mark, backed_up_at FROM lineage"
+_GENERATIONS = "SELECT a.uid, g.generation, a.state FROM account a JOIN grant_ g ON g.account_id = a.id"
+#: How often a difference from the witness is looked at before it counts: an account may just be taken away.
+_LOOKS = 2
+#: Accounts that are named.
+_NAMED = 3
 _FIELDS = {
     "troubled": ("integration", "account", "state", "cause", "reason", "state_since"),
     "failing": ("integration", "account", "failures", "failing_since", "not_before", "alerted_at", "last_answer"),
@@ -82,7 +94,18 @@ _FIELDS = {
     "incidents": ("integration", "kind", "opened_at", "last_at", "occurrences", "cause", "remedy"),
     "jobs": ("job", "next_due", "last_started", "oldest_success", "accounts", "running", "parked"),
     "routes": ("route", "waiting", "oldest", "attempts", "last_error"),
-    "last_runs": ("id", "job", "integration", "account", "state", "started_at", "finished_at", "rows", "error"),
+    "last_runs": (
+        "id",
+        "job",
+        "account_id",
+        "integration",
+        "account",
+        "state",
+        "started_at",
+        "finished_at",
+        "rows",
+        "error",
+    ),
 }
 _DELIVERY = ("route", "delivered_at", "given_up_at", "attempts", "last_error")
 _QUERIES = {
@@ -135,6 +158,46 @@ def outbox(url: str, path: Path | None, limit: int) -> list[dict[str, Any]]:
     return list(told.values())
 
 
+def older(url: str, path: Path | None, witness: WitnessFile) -> str:
+    """Why the database is older than its witness; empty when it is not. Raises as `take` and reading the witness do.
+
+    Usually one row and the end of a file. What a commit that is under way has told the witness already does not count.
+    """
+    found = ""
+    for _ in range(_LOOKS):
+        with _connected(url, path, LOCK_WAIT) as ask:
+            # The witness first: whatever it knows for certain, the database has by then.
+            mark = witness.last_mark()
+            ((lineage, backed_up_at),) = ask(_LINEAGE, ()) or [("", None)]
+            if backed_up_at is None and mark in {None, lineage}:
+                return ""
+            known = witness.read().accounts
+            rows = {uid: (int(generation), state) for uid, generation, state in ask(_GENERATIONS, ())}
+        found = _behind(rows, known)
+        if not found:
+            return ""
+    return found
+
+
+def _behind(rows: Mapping[str, tuple[int, str]], known: Mapping[str, Witnessed]) -> str:
+    if rows and rows.keys().isdisjoint(known):
+        return ""  # another database's witness
+    missing = [said.label for uid, said in known.items() if uid not in rows and said.enrolled]
+    behind = [said.label for uid, said in known.items() if uid in rows and _is_behind(*rows[uid], said)]
+    parts = (("behind", behind), ("missing", missing))
+    return "; ".join(f"{len(labels)} {words} ({_some(labels)})" for words, labels in parts if labels)
+
+
+def _is_behind(generation: int, state: str, said: Witnessed) -> bool:
+    if said.fate in {"revoked", "removed"}:
+        return said.certain and generation <= said.generation and state != "revoked"
+    return generation < said.generation - (not said.certain)
+
+
+def _some(labels: Sequence[str]) -> str:
+    return ", ".join(labels[:_NAMED]) + (", …" if len(labels) > _NAMED else "")
+
+
 @contextmanager
 def _connected(
     url: str, path: Path | None, lock_wait: float
@@ -147,13 +210,19 @@ def _connected(
     except (StoreUnusable, TryAgainLater):
         raise
     except Exception as error:  # noqa: BLE001 - two drivers, two error trees
-        words = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        code = getattr(error, "sqlite_errorcode", _ANY_ERROR) & 0xFF
-        if path is not None and code != _ANY_ERROR:
-            raise of_sqlite(error, path, lock_wait) from None
-        where = str(path) if path is not None else "the PostgreSQL store"
-        words = words if path is not None else _without_password(words, url)
-        raise StoreUnusable(f"{where} cannot be read: {words}", hint="worker store migrate") from None
+        raise (_of_server(error, url, lock_wait) if path is None else _of_file(error, path, lock_wait)) from None
+
+
+def _of_file(error: Exception, path: Path, lock_wait: float) -> WorkerError:
+    if getattr(error, "sqlite_errorcode", _ANY_ERROR) & 0xFF != _ANY_ERROR:
+        return of_sqlite(error, path, lock_wait)
+    return StoreUnusable(f"{path} cannot be read: {error}", hint="worker store migrate")
+
+
+def _of_server(error: Exception, url: str, lock_wait: float) -> WorkerError:
+    found = of_postgresql(error, "the PostgreSQL store cannot be read", lock_wait)
+    # Without the driver's own words as evidence.
+    return type(found)(_without_password(found.message, url), hint=found.hint)
 
 
 def _rows(connection: Any, query: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
@@ -169,6 +238,7 @@ def _sqlite(path: Path, lock_wait: float) -> Any:
     import sqlite3  # noqa: PLC0415 - one of two drivers
 
     if not path.exists():
+        refuse_fresh_start(path)
         raise StoreUnusable(f"there is no database at {path} yet", hint="worker enroll INTEGRATION ACCOUNT")
     # Not mode=ro: after a crash in the middle of a transaction the first reader must be able to roll it back.
     connection = sqlite3.connect(f"file:{_quoted(path)}?mode=rw", uri=True, timeout=lock_wait)

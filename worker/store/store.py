@@ -5,27 +5,29 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from worker.config.store_url import sqlite_path
 from worker.store.accounts import Accounts
 from worker.store.advisory_locks import AdvisoryLocks
 from worker.store.database import LOCK_WAIT, Database
 from worker.store.failing import FailingRefreshes
 from worker.store.files import create_private_folder, lock_folder
+from worker.store.fresh_start import refuse_blank, refuse_missing_file
 from worker.store.grants import Grants
 from worker.store.ground import remarks
 from worker.store.holds import Holds
 from worker.store.incidents import Incidents
 from worker.store.key_check import verify_key
 from worker.store.locks import FileLocks
-from worker.store.migrate import upgrade
+from worker.store.migrate import schema_version, upgrade
 from worker.store.notifications import Notifications
-from worker.store.presence import Presence
-from worker.store.reconciliation import reconcile
+from worker.store.reconciliation import is_blank, reconcile
 from worker.store.runs import Runs
 from worker.store.schedule import Schedule
 from worker.store.secrets import ClientSecrets
 from worker.store.timeline import Timeline
 from worker.store.waits import Waits
-from worker.store.witness import WITNESS, Witness
+from worker.store.witness import Witness
+from worker.store.witness_file import WITNESS, WitnessFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +55,7 @@ class Store:
         self.secrets = ClientSecrets(database, sealer)
         self.timeline = Timeline(database)
         self.incidents = Incidents(database)
-        self.holds = Holds(database)
+        self.holds = Holds(database, witness)
         self.failing = FailingRefreshes(database)
         self.schedule = Schedule(database)
         self.runs = Runs(database)
@@ -80,16 +82,18 @@ def open_store(
 ) -> Store:
     """Open the database, bring its schema up to date, and check the key.
 
-    Raises StoreUnusable (newer than this program, readable by others), TryAgainLater (the server does not answer, the
-    disk is full), KeyUnusable (not its key), Busy
-    (another process is migrating it).
+    Raises StoreUnusable (newer than this program, readable by others, missing although its witness is there),
+    TryAgainLater (the server does not answer, the disk is full), KeyUnusable (not its key), Busy (another process is
+    migrating it).
     """
-    database, locks = open_database(url, state_folder, lock_wait=lock_wait)
+    database, locks = open_database(url, state_folder, witness, lock_wait=lock_wait)
     try:
+        told = Witness(witness or state_folder / WITNESS)
+        if is_blank(database):
+            refuse_blank(told.file, f"there is no account in the database {database.name}")
         verify_key(database, sealer, now)
         if witness is None:
             create_private_folder(state_folder)
-        told = Witness(witness or state_folder / WITNESS)
         restored = reconcile(database, told.file, sealer, now)
     except BaseException:
         database.close()
@@ -99,19 +103,27 @@ def open_store(
     return store
 
 
-def open_database(url: str, state_folder: Path, *, lock_wait: float = LOCK_WAIT) -> tuple[Database, Locks]:
+def open_database(
+    url: str, state_folder: Path, witness: Path | None = None, *, lock_wait: float = LOCK_WAIT
+) -> tuple[Database, Locks]:
     """The database at its newest schema, without a look at the key: for what must work when the key does not.
 
     Raises as `open_store` does, but for the key.
     """
+    known = WitnessFile(witness or state_folder / WITNESS)
+    path = sqlite_path(url)
+    if path is not None:
+        refuse_missing_file(path, known)
     database = Database(url, lock_wait=lock_wait)
     _warn_of_network(state_folder, *([database.path] if database.is_sqlite else []))
     try:
         if database.is_sqlite:
-            database.presence = Presence(database.path)
+            database.take_share()
         # Beside the file, not in the state folder: whoever opens the same database excludes each other.
         locks: Locks = FileLocks(lock_folder(database.path)) if database.is_sqlite else AdvisoryLocks(database)
         database.refuse_damaged()
+        if schema_version(database) is None:
+            refuse_blank(known, f"there is nothing in the database {database.name}")
         upgrade(database, locks)
     except BaseException:
         database.close()
@@ -122,13 +134,3 @@ def open_database(url: str, state_folder: Path, *, lock_wait: float = LOCK_WAIT)
 def _warn_of_network(*places: Path) -> None:
     for remark in (remark for place in places for remark in remarks(place) if remark.kind == "network"):
         log.warning(remark.message, extra={"hint": remark.hint})
-
-
-def account_lock(account_id: int) -> str:
-    """The name of the lock under which an account's grant is refreshed or replaced."""
-    return f"account-{account_id}"
-
-
-def run_lock(job: str, account_id: int) -> str:
-    """The name of the lock under which a job runs for an account."""
-    return f"run-{job}-{account_id}"

@@ -12,7 +12,7 @@ from sqlalchemy import case, or_, select, update
 from sqlmodel import col
 
 from worker.store.database import row_count
-from worker.store.tables import GrantRow, IncidentRow, RunRow, ScheduleRow
+from worker.store.tables import GrantRow, IncidentRow, RefreshIntentRow, RunRow, ScheduleRow
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -30,9 +30,10 @@ class Waits:
         self._database = database
 
     def shift(self, jump: float, now: float) -> int:
-        """The clock says `now` and was set by `jump` seconds (negative: back). Answers how many waits moved along.
+        """The clock says `now` and was set by `jump` seconds (negative: back). Answers how many moments moved along.
 
-        What was over before the clock was set back is over.
+        What was over before the clock was set back is over. What has begun by then does not begin in the future:
+        failures are told of, and held refusals decided, when they are so old and not a year later.
         """
         since = min(now, now - jump)
         retries = or_(col(ScheduleRow.attempts) > 0, col(ScheduleRow.trigger).in_(_WAITING))
@@ -40,7 +41,11 @@ class Waits:
             moved = 0
             for table, column, chosen in (
                 (GrantRow, col(GrantRow.not_before), None),
+                (GrantRow, col(GrantRow.failing_since), None),
+                (GrantRow, col(GrantRow.alerted_at), None),
+                (RefreshIntentRow, col(RefreshIntentRow.attempted_at), None),
                 (IncidentRow, col(IncidentRow.not_before), col(IncidentRow.closed_at).is_(None)),
+                (IncidentRow, col(IncidentRow.opened_at), col(IncidentRow.closed_at).is_(None)),
                 (ScheduleRow, col(ScheduleRow.not_before), None),
                 (ScheduleRow, col(ScheduleRow.next_due), retries),
             ):

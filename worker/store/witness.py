@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: The witness's name in the state folder.
-WITNESS = "witness"
-
 
 class Witness:
     """Told by the transactions of grants. Threads may share it."""

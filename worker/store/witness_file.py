@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+#: Its name in the state folder.
+WITNESS = "witness"
 #: Bytes below which a file is left as it is, and how many times its last compact size it may grow to.
 _SMALL, _GROWTH = 1 << 20, 4
 #: Bytes at the end that are searched for the last mark: some hundred lines.
@@ -54,6 +56,11 @@ class Witnessed:
     def certain(self) -> bool:
         """Whether the database is known to have come this far."""
         return self.phase not in {"writing", "consenting"}
+
+    @property
+    def enrolled(self) -> bool:
+        """Whether a database has to hold this account: its first commit is certain, and nobody took it away since."""
+        return not self.fate and (self.certain or self.generation > 1)
 
 
 #: As they stand in a line; a later version may add others.
@@ -90,6 +97,13 @@ class WitnessFile:
             if durable:
                 os.fsync(descriptor)
 
+    def prove_writable(self) -> None:
+        """Raise as `append` does, before anything is done that has to be said here. Adds nothing, makes no file."""
+        if self.path.exists():
+            self.append([])
+        else:
+            self._refuse_missing_folder()
+
     def read(self) -> Testimony:
         """Everything, the last word about each account. Lines that do not hold are left out."""
         accounts: dict[str, Witnessed] = {}
@@ -123,6 +137,8 @@ class WitnessFile:
             lines += _line({"mark": known.mark or ""})
             part = self.path.with_name(f".{self.path.name}.{os.getpid()}")
             try:
+                # What a crash has left under this name would stand behind our lines, as if it were newer.
+                part.unlink(missing_ok=True)
                 create_private_file(part)
                 with part.open("r+b") as file:
                     file.write(_line({"compact": len(lines)}) + lines)
@@ -162,14 +178,17 @@ class WitnessFile:
             time.sleep(_LOOK)
 
     def _create(self) -> None:
-        # The folder is not made: where it is missing, so is the disk that it was put on.
+        self._refuse_missing_folder()
+        create_private_file(self.path)
+        sync_folder(self.path.parent)
+
+    def _refuse_missing_folder(self) -> None:
+        # It is not made: where it is missing, so is the disk that it was put on.
         if not self.path.parent.is_dir():
             raise StoreUnusable(
                 f"the folder of the witness is missing: {self.path.parent}",
                 hint="mount its disk, or look at store.witness",
             )
-        create_private_file(self.path)
-        sync_folder(self.path.parent)
 
     def _taken(self, descriptor: int, lock: int) -> bool:
         """Whether we got the lock, on the file that still stands at its path."""

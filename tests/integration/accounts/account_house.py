@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from worker.accounts.access import TokenSource
 from worker.accounts.client import Client, ClientSettings
 from worker.accounts.enrolment import Choices, Enrolment
+from worker.accounts.patience import Patience
 from worker.accounts.refresh import Refresher
 from worker.accounts.session import AccountSession, SessionSettings
 from worker.config.load import load
@@ -50,7 +51,7 @@ class House:
         self.client = self.new_client(_integration(folder, sandbox, options))
         self.clients = {"arlo": self.client}
         self.refresher = self.new_refresher()
-        self.enrolment = Enrolment(store, clock, self.events, self.scrubber)
+        self.enrolment = Enrolment(store, clock, self.events, self.scrubber, Patience(sleep=lambda _seconds: None))
 
     @property
     def integration(self) -> Integration:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -114,3 +116,29 @@ def test_client_takes_no_credentials_to_the_issuer(at_issuer, tmp_path, monkeypa
     client, server = at_issuer(published)
     client.token_url()
     assert "authorization" not in server.asked[0].headers
+
+
+def test_client_waits_for_a_silent_issuer_once(build):
+    """A host that hangs is not waited for at each of its addresses, and the message is one sentence."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        silent.settimeout(0.0)
+        origin = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        house = build()
+        house.configure(issuer=origin, token_url=None, authorize_url=None, connect_timeout=1.0, read_timeout=0.2)
+        with pytest.raises(TryAgainLater) as caught:
+            house.client.token_url()
+        connections = [silent.accept()[0]]
+        with pytest.raises(BlockingIOError):
+            silent.accept()
+        connections[0].close()
+    assert caught.value.message.endswith(f"{origin} cannot be reached: it did not answer within 0.2 s")
+    assert caught.value.hint.startswith("nothing to do if it is the provider")
+
+
+def test_client_goes_on_where_one_address_of_the_issuer_breaks(build, serve):
+    """A broken connection says nothing about the issuer's other addresses."""
+    server = serve(Answer(404))
+    server.answers = [Answer(raw=lambda handler: handler.connection.close()), published(server.origin)]
+    house = build()
+    house.configure(issuer=server.origin, token_url=None, authorize_url=None)
+    assert house.client.token_url() == f"{server.origin}/token"

@@ -72,7 +72,14 @@ class TestImport:
         given = house.sandbox.grant("alice", ["offline_access", "read"])["refresh_token"]
         enrolled = import_token(house, given)
         assert (enrolled.label, house.account().state) == ("", "active")
-        assert "unknown" in caplog.text
+        assert "without its owner" in caplog.text
+
+    def test_is_not_lost_when_the_id_token_is_not_to_be_trusted(self, build, serve, caplog):
+        """No browser has had a part in it: what is in hand is kept, its owner unknown."""
+        answer = b'{"access_token": "a", "refresh_token": "r", "expires_in": 60, "id_token": "x.y.z"}'
+        house = build(serve(Answer(200, answer, [JSON])))
+        import_token(house, "given")
+        assert (house.refresh_token(), "without its owner" in caplog.text) == ("r", True)
 
     def test_asks_for_the_identity_url_before_it_spends_the_token(self, house, serve):
         """A provider whose metadata cannot be read is found out first."""

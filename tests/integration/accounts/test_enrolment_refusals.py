@@ -186,15 +186,6 @@ def test_somebody_else(house):
     assert house.grant() == before
 
 
-@pytest.mark.parametrize("answer", [Answer(500), Answer(200, b"<html>"), Answer(200, b"[]"), Answer(200, b"{}")])
-def test_identity_url_that_does_not_say_who(untouched, serve, answer):
-    """Without knowing who consented, nothing is stored."""
-    good = untouched.integration
-    untouched.configure(scopes=("offline_access", "read"), identity_url=f"{serve(answer).origin}/me")
-    fails(untouched, consented())
-    untouched.configure(scopes=good.scopes, identity_url=None)
-
-
 @pytest.mark.parametrize(
     "claims",
     [

@@ -15,7 +15,7 @@ from worker.accounts.patience import STANDING_BY, Patience
 from worker.errors import Busy, EnrolmentFailed, TryAgainLater
 from worker.redact import Secret
 from worker.sandbox import give_consent
-from worker.store.store import account_lock
+from worker.store.locks import account_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -355,9 +355,45 @@ class TestCanary:
         probe(fleet, [600])
         assert states(fleet) == ["active"] * 12
 
+    def test_is_another_one_each_time(self, fleet, sandbox):
+        """An owner who has withdrawn his consent just before an outage must not speak for all the others."""
+        sandbox.revoke("a00")
+        sandbox.fault("token", "invalid_grant", times=-1)
+        attempts(fleet)
+        sandbox.clear_faults()
+        probe(fleet, STEPS[:2])
+        assert (states(fleet), refused(fleet)) == (["active"] * 12, None)
+        assert attempts(fleet) == ["NeedsConsent"] + ["ok"] * 11
+
+    def test_tokens_count_more_than_a_decision_made_meanwhile(self, fleet, sandbox, serve):
+        """Confirmed by an operator while the probe was under way: this grant is alive, whatever was said of it."""
+        sandbox.fault("token", "invalid_grant", times=-1)
+        attempts(fleet)
+        tokens = b'{"access_token": "a2", "refresh_token": "r2", "expires_in": 60}'
+
+        def decide():
+            fleet.refresher.fleet.confirm("arlo", "decided by the operator")
+
+        slow = serve(Answer(200, tokens, [("Content-Type", "application/json")], before=decide))
+        fleet.configure(token_url=f"{slow.origin}/token")
+        probe(fleet, [120])
+        assert states(fleet) == ["active"] + ["needs_consent"] * 11
+        assert fleet.grant("a00").generation == 2
+
+    def test_lost_answers_do_not_use_up_one_account_after_the_other(self, fleet, sandbox):
+        """Each may spend a refresh token: however often somebody looks, one in five minutes."""
+        fleet.configure(connect_timeout=1.0, read_timeout=0.3)
+        sandbox.fault("token", "invalid_grant", times=-1)
+        attempts(fleet)
+        sandbox.clear_faults()
+        sandbox.fault("token", "reset_after", times=-1)
+        calls = fleet.refresh_calls
+        probe(fleet, [120] + [30] * 9)
+        assert fleet.refresh_calls == calls + 1
+
     def test_takes_no_account_whose_lock_is_held(self, fleet, sandbox):
         """Somebody is at it: the next look tries again."""
-        from worker.store.store import account_lock
+        from worker.store.locks import account_lock
 
         sandbox.fault("token", "invalid_grant", times=-1)
         attempts(fleet)
@@ -384,3 +420,44 @@ def test_account_flagged_for_a_scope_is_not_held(fleet, sandbox, clock):
     sandbox.fault("token", "invalid_grant", times=-1)
     attempts(fleet)
     assert (fleet.account("a11").state, fleet.account("a11").cause) == ("needs_consent", "revoked")
+
+
+class TestScope:
+    """A job of a held account finds that it lacks a scope: its access token still worked."""
+
+    @pytest.fixture
+    def lacking(self, fleet, sandbox, clock):
+        """Twelve accounts refused, the last of them held, and flagged for a scope."""
+        sandbox.fault("token", "invalid_grant", times=-1)
+        attempts(fleet)
+        fleet.store.accounts.flag_scope(fleet.account("a11"), Finding("insufficient_scope", "lacks x"), clock.now())
+        return fleet
+
+    def test_is_not_called_for(self, lacking):
+        """The hold goes on."""
+        calls = lacking.refresh_calls
+        with pytest.raises(TryAgainLater, match="held"):
+            lacking.refresh(lacking.account("a11"))
+        assert lacking.refresh_calls == calls
+
+    def test_is_still_told_when_the_others_go_on(self, lacking, sandbox):
+        """The grant works, and lacks the scope."""
+        sandbox.clear_faults()
+        probe(lacking, [120])
+        account = lacking.account("a11")
+        assert (account.state, account.cause, attempt(lacking, "a11")) == ("needs_consent", "insufficient_scope", "ok")
+
+    def test_is_still_told_of_the_canary_itself(self, lacking, sandbox):
+        """The others have consented anew."""
+        for name in NAMES[:-1]:
+            lacking.enrol(name)
+        sandbox.clear_faults()
+        probe(lacking, [120])
+        account = lacking.account("a11")
+        assert (account.state, account.cause) == ("needs_consent", "insufficient_scope")
+        assert (lacking.grant("a11").generation, refused(lacking)) == (2, None)
+
+    def test_is_flagged_when_the_grants_are_dead(self, lacking):
+        """That is the worse reason."""
+        probe(lacking)
+        assert (lacking.account("a11").state, lacking.account("a11").cause) == ("needs_consent", "revoked")

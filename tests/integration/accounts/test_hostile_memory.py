@@ -108,7 +108,7 @@ def test_gigabyte_costs_little_memory(results, what):
 def test_gigabyte_is_refused_and_costs_no_grant(results, what):
     """In words, without a secret in them; nobody is asked to consent again."""
     said = str(results[what]["said"])
-    refusals = ("TryAgainLater", "EnrolmentFailed", "WorkerError", "UnreadableError")
+    refusals = ("TryAgainLater", "EnrolmentFailed", "NotTold", "WorkerError", "UnreadableError")
     assert said.partition(":")[0] in refusals, said
     assert "refresh-token-1" not in said
     assert "access-token-1" not in said

@@ -15,8 +15,8 @@ from worker.crypto.keyring import create_keyring_file, new_key
 from worker.errors import NeedsConsent
 from worker.redact import Secret
 from worker.sandbox import Sandbox, SandboxConfig
+from worker.store.locks import account_lock
 from worker.store.records import Consent, NewTokens
-from worker.store.store import account_lock
 from worker.wiring import Wiring
 
 SCOPES = ("offline_access", "read", "all_claims")

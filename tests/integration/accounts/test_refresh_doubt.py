@@ -74,6 +74,19 @@ def test_doubt_ends_badly_as_lost_in_rotation(impatient, sandbox, kind):
     assert "outcome is unknown" in impatient.store.timeline.of(account)[-1].evidence["after"]
 
 
+def test_doubt_outlives_a_discovery_that_fails(build, serve):
+    """Nothing is sent while the token endpoint is unknown, so nothing is known of the answer that was lost before."""
+    house = build(serve(LOST, DEAD))
+    house.admit()
+    fail(house)
+    endpoint = house.integration.token_url
+    house.configure(token_url=None, issuer="http://127.0.0.1:9")
+    fail(house)
+    house.configure(token_url=endpoint, issuer=None)
+    with pytest.raises(NeedsConsent, match="lost in rotation"):
+        house.refresh(house.account())
+
+
 def test_doubt_is_settled_by_a_grace_period(impatient, sandbox):
     """A provider that repeats a lost answer loses nothing."""
     sandbox.set(grace=86400.0)

@@ -10,7 +10,7 @@ import pytest
 from worker.accounts.keeping import NotStored
 from worker.errors import Busy, TryAgainLater
 from worker.events import GrantRefreshed
-from worker.store.store import account_lock
+from worker.store.locks import account_lock
 
 FULL = (
     "CREATE TRIGGER full BEFORE UPDATE OF sealed_refresh_token ON grant_"
@@ -98,6 +98,25 @@ def test_waiting_refresh_of_the_same_account_finds_the_stored_tokens(hasty, sand
     execute(hasty, "DROP TRIGGER full")
     waiter.join(20)
     assert (found, hasty.refresh_calls) == ([2], 1)
+
+
+def test_tokens_are_kept_although_the_machine_gives_no_thread(hasty, monkeypatch):
+    """The one who waits goes on trying himself."""
+    execute(hasty, FULL)
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if not thread.name.startswith("keep-"):
+            start(thread)
+            return
+        execute(hasty, "DROP TRIGGER full")
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with suppress(TryAgainLater):
+        hasty.refresh(hasty.account())
+    assert hasty.grant().generation == 2
+    assert hasty.refresher.wait_settled(0)
 
 
 def test_short_fault_of_the_store_goes_unnoticed(house, sandbox):

@@ -21,7 +21,8 @@ from small_disk import mounted
 from worker.accounts.keeping import NotStored
 from worker.errors import Busy, StoreUnusable, TryAgainLater, WorkerError
 from worker.store.advisory_locks import OUTLIVES, AdvisoryLocks
-from worker.store.store import account_lock, open_store
+from worker.store.locks import account_lock
+from worker.store.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -325,6 +326,17 @@ class TestLostLock:
         clock.advance(OUTLIVES)
         assert hosted.refresher.refresh(grant.account.id, 1).generation == 2
 
+    def test_slow_authorization_server_is_given_its_time(self, hosted, clock):
+        """Where it may be silent for ten minutes, so may whoever has asked it."""
+        hosted.store.locks = AdvisoryLocks(hosted.store.database, renewal=0)
+        hosted.configure(connect_timeout=10.0, read_timeout=600.0)
+        grant = hosted.grant()
+        hosted.store.grants.begin_refresh(grant, "process 1 on a machine that is gone", clock.now())
+        clock.advance(OUTLIVES)
+        with pytest.raises(TryAgainLater, match="may still be at it") as caught:
+            hosted.refresher.refresh(grant.account.id, 1)
+        assert caught.value.after == 10 + 2 * 600 - OUTLIVES
+
     def test_account_that_was_left_in_doubt_is_not_waited_for(self, hosted, clock, sandbox):
         """Its holder has said that he is done: only the pause after a failure counts."""
         hosted.store.locks = AdvisoryLocks(hosted.store.database, renewal=0)
@@ -337,7 +349,7 @@ class TestLostLock:
     def test_young_server_is_waited_for(self, hosted, clock):
         """It has forgotten all locks: holders are given half a minute to take theirs again."""
         locks = AdvisoryLocks(hosted.store.database, renewal=1e9)
-        assert locks.may_outlive(0.0, 1e9) > OUTLIVES
+        assert locks.may_outlive(0.0, 1e9, 60) > OUTLIVES
 
 
 class TestRenewal:

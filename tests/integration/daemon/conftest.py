@@ -169,6 +169,8 @@ class Place:
         key.touch(0o600)
         key.write_text(render_keyring([new_key("k1")]))
         self.jobs: dict[str, dict[str, object]] = {}
+        #: None: the file in the state folder.
+        self.store_url: str | None = None
         self.options: dict[str, object] = {"drain_timeout": "60s", "timezone": "UTC", "log_format": "json"}
         self.write()
         self._wiring: Wiring | None = None
@@ -207,6 +209,8 @@ class Place:
         }
         sections.append(f'[integrations.books]\n{_toml(client)}\nheaders = {{ Accept = "application/xml" }}')
         sections.append('[sinks.local]\ntype = "sqlite"\npath = "state/data.db"')
+        if self.store_url is not None:
+            sections.append(f"[store]\nurl = {json.dumps(self.store_url)}")
         for name, options in self.jobs.items():
             sections.append(f"[jobs.{name}]\n{_toml(options)}\nparams = {{ folder = {json.dumps(str(self.meeting))} }}")
         path = self.folder / "config.toml"
@@ -297,6 +301,15 @@ def place(tmp_path: Path, sandbox: Sandbox) -> Iterator[Place]:
     made = Place(tmp_path, sandbox)
     yield made
     made.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either(place: Place, request: pytest.FixtureRequest) -> Place:
+    """The same on each of the databases."""
+    if request.param == "postgresql":
+        place.store_url = request.getfixturevalue("new_postgresql")()
+        place.write()
+    return place
 
 
 @pytest.fixture(name="until")

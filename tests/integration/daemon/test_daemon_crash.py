@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -35,6 +36,19 @@ def test_killed_daemon_says_so_at_the_next_start(place):
     daemon.kill()
     line = place.ready().says("run was interrupted; it starts again first")
     assert (line["job"], line["integration"], line["account"]) == ("waiting", "books", "acme")
+
+
+def test_status_calls_no_run_running_whose_process_is_gone(place):
+    """Running under the daemon, interrupted after its end, although nobody has settled the record yet."""
+    place.job("waiting")
+    place.enroll()
+    daemon = place.ready()
+    place.entered("waiting")
+    states = [json.loads(place.command("--json", "status").stdout)["last_runs"][0]["state"]]
+    daemon.kill()
+    daemon.end()
+    states.append(json.loads(place.command("--json", "status").stdout)["last_runs"][0]["state"])
+    assert states == ["running", "interrupted"]
 
 
 def test_due_time_survives_restarts(place, until):

@@ -1,4 +1,4 @@
-"""Commands beside the daemon: the doorbell, and never two runs of one job and account."""
+"""Beside the daemon: commands, and another daemon by mistake. Never two runs of one job and account."""
 
 from __future__ import annotations
 
@@ -31,34 +31,50 @@ def test_resumed_account_catches_up_at_once(place, until):
     assert resumed.returncode == 0
 
 
-def test_command_does_not_run_beside_the_daemon(place):
+def test_second_daemon_is_refused_and_told_of_the_first(either):
+    """Two by mistake: the one that runs is named, and goes on."""
+    first = either.ready()
+    second = either.daemon()
+    assert second.end() == 78
+    assert "another daemon uses this store already" in second.text
+    assert f"process {first.process.pid} on" in second.text
+    assert first.stop() == 0
+
+
+def test_next_daemon_follows_one_that_was_killed(either):
+    """Its lock died with it."""
+    either.ready().kill()
+    assert either.ready().stop() == 0
+
+
+def test_command_does_not_run_beside_the_daemon(either):
     """The same job and account: it says that it is running already."""
-    place.job("waiting")
-    place.enroll()
-    place.ready()
-    place.entered("waiting")
-    ended = place.command("jobs", "run", "waiting", "--json")
+    either.job("waiting")
+    either.enroll()
+    either.ready()
+    either.entered("waiting")
+    ended = either.command("jobs", "run", "waiting", "--json")
     assert ended.returncode == 75
     assert json.loads(ended.stdout)[0]["error"] == "it is running already"
-    assert place.states() == ["running"]
+    assert either.states() == ["running"]
 
 
-def test_daemon_does_not_run_beside_a_command(place, until):
+def test_daemon_does_not_run_beside_a_command(either, until):
     """The firing waits for the run by hand to end."""
-    place.job("waiting", every="1s")
-    place.enroll()
-    line = place.line("jobs", "run", "waiting", "--json")
-    with subprocess.Popen(line, cwd=place.folder, env=place.environment, stdout=subprocess.PIPE) as command:
-        place.entered("waiting")
-        daemon = place.ready()
-        until(lambda: place.wiring.store.schedule.earliest() is None)
-        beside = place.states()
-        place.go()
+    either.job("waiting", every="1s")
+    either.enroll()
+    line = either.line("jobs", "run", "waiting", "--json")
+    with subprocess.Popen(line, cwd=either.folder, env=either.environment, stdout=subprocess.PIPE) as command:
+        either.entered("waiting")
+        daemon = either.ready()
+        until(lambda: either.wiring.store.schedule.earliest() is None)
+        beside = either.states()
+        either.go()
         by_hand = json.loads(command.communicate(timeout=90)[0])
-    until(lambda: len(place.states()) > 1)
+    until(lambda: len(either.states()) > 1)
     daemon.stop()
     assert (beside, by_hand[0]["state"]) == (["running"], "succeeded")
-    assert [run.trigger for run in place.runs()][:2] == ["manual", "schedule"]
+    assert [run.trigger for run in either.runs()][:2] == ["manual", "schedule"]
 
 
 def test_killed_command_is_followed_by_another(place):

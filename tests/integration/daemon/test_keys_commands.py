@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import stat
 import subprocess
@@ -102,6 +103,15 @@ def test_unusable_keyring_file_is_refused_in_one_sentence(place, keyring, fault)
     assert (material[:38] in done.stderr, "Traceback" in done.stderr) == (False, False)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away, and read it then")
+def test_keyring_of_another_user_is_refused_as_the_database_is(place) -> None:
+    """What root does with it, its owner may not be able to undo."""
+    os.chown(place.folder / "worker.key", 65534, -1)
+    done = place.command("keys", "verify")
+    assert (done.returncode, "worker.key belongs to user 65534" in done.stderr) == (78, True)
+    assert "sudo -u '#65534'" in done.stderr
+
+
 def test_keyring_with_windows_line_ends_is_read(place, keyring) -> None:
     """Many an editor's doing; it takes nothing away."""
     (place.folder / "worker.key").write_bytes(keyring.replace("\n", "\r\n").encode())
@@ -162,6 +172,17 @@ def test_daemon_with_a_fixed_keyring_is_named_before_anything_is_sealed(place, k
     done = place.command("keys", "rotate")
     assert (done.returncode, 'does not know key "k2" yet' in done.stderr) == (75, True)
     assert (_ids(place), _sealing(place)) == (["k1", "k2"], {"k1": 2})
+
+
+def test_second_daemon_does_not_speak_for_the_first(place, keyring) -> None:
+    """Started by mistake, and refused: what the first one said about its keys still stands."""
+    folder = place.folder / "credentials"
+    folder.mkdir(mode=0o700)
+    (folder / "worker.key").write_text(keyring)
+    place.ready(CREDENTIALS_DIRECTORY=str(folder))
+    said = (place.folder / "state" / "keys-in-use").read_text()
+    assert place.command("run").returncode == 78
+    assert (place.folder / "state" / "keys-in-use").read_text() == said
 
 
 def test_daemon_takes_up_the_key_of_a_command_at_sighup(place, keyring, until) -> None:

@@ -11,8 +11,8 @@ from worker.errors import FenceLost
 from worker.jobs.sinks import Stream
 from worker.states import RunState
 from worker.store.files import lock_folder
+from worker.store.locks import run_lock
 from worker.store.runs import RunFilter
-from worker.store.store import run_lock
 
 HOUR = 3600.0
 

@@ -8,9 +8,9 @@ import time
 from sqlalchemy import event
 
 from worker.states import RunState
+from worker.store.locks import run_lock
 from worker.store.records import RunCounts
 from worker.store.runs import RunEnd
-from worker.store.store import run_lock
 
 HOUR = 3600.0
 

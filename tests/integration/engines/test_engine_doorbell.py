@@ -87,3 +87,19 @@ def test_closed_doorbell_does_not_answer(tmp_path):
     rung = []
     Doorbell(tmp_path, lambda: rung.append(1)).close()
     assert rung == []
+
+
+def test_doorbell_outlives_an_answer_that_fails(tmp_path, caplog):
+    """It is told, and the next ring is heard: nobody would notice a thread that is gone."""
+    rung = threading.Semaphore(0)
+
+    def answer():
+        rung.release()
+        raise ValueError("a bug")
+
+    bell = Doorbell(tmp_path, answer)
+    for _ in range(2):
+        ring(tmp_path)
+        assert rung.acquire(timeout=60)
+    bell.close()
+    assert "a ring was not answered" in caplog.text

@@ -194,6 +194,24 @@ def test_missing_scope_is_the_reason_of_the_skipped_runs(house):
     assert house.runs()[-1].error == "needs_consent: lacks write"
 
 
+def test_two_parked_jobs_are_both_the_reason(house):
+    """What each lacks: whoever consents once more wants to add both scopes."""
+
+    def lacking(scope):
+        def run(_context):
+            raise ScopeMissing("books/acme lacks a scope", missing=(scope,))
+
+        return run
+
+    house.add_job(lacking("write"), name="first")
+    house.add_job(lacking("admin"), name="second")
+    account = house.enroll()
+    house.turn(house.engine())
+    found = house.store.accounts.by_id(account.id)
+    assert found.reason == "job first lacks write; job second lacks admin"
+    assert house.store.schedule.lacking(account.id) == {"first": ("write",), "second": ("admin",)}
+
+
 def test_missing_scope_that_nobody_names_is_taken_from_the_job(house):
     """The provider said `insufficient_scope` and no more; the job says what it needs."""
 

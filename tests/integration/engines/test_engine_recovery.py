@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from worker.states import AccountState
-from worker.store.store import account_lock, run_lock
+from worker.store.locks import account_lock, run_lock
 
 
 def leave_running(house, account):

@@ -168,6 +168,16 @@ def test_loading_refuses_a_folder_that_others_may_write(folder, mode):
     assert (place, what) == (str(folder), f"may be written by others (mode {mode:04o}); chmod go-w {folder}")
 
 
+def test_loading_does_not_miss_a_file_in_a_folder_that_it_refused(folder):
+    """One fault, and not a second one that the file were not there."""
+    put(folder, "books.py", "raise SystemExit")
+    folder.chmod(0o777)
+    catalog = load_jobs([folder])
+    assert catalog.told_of("books.invoices")
+    with pytest.raises(JobUnusable, match="may be written by others"):
+        catalog.get("books.invoices")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_loading_refuses_a_file_of_another_user(folder):
     """Neither ours nor root's."""

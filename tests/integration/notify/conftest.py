@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from worker.redact import Scrubber
+    from worker.store.records import Grant
     from worker.store.store import Store
     from worker.testing.manual_clock import ManualClock
 
@@ -108,14 +109,23 @@ def webhook(clock: ManualClock) -> Callable[..., Route]:
 
 
 @pytest.fixture
-def flag(sqlite_store: Store, clock: ManualClock) -> Callable[..., None]:
+def enrolled(sqlite_store: Store, clock: ManualClock) -> Callable[..., Grant]:
+    """Enrols an account."""
+
+    def make(account: str = "acme") -> Grant:
+        tokens = NewTokens(Secret("first-access"), Secret("first-refresh"), "Bearer", 3600.0, clock.now(), None)
+        consent = Consent("arlo", account, tokens, ("read",), {"subject": "s1"}, "paste")
+        return sqlite_store.grants.store_consent(consent, clock.now())
+
+    return make
+
+
+@pytest.fixture
+def flag(sqlite_store: Store, clock: ManualClock, enrolled: Callable[..., Grant]) -> Callable[..., None]:
     """Enrols an account, and has its grant refused."""
 
     def make(account: str = "acme", finding: Finding = DEAD) -> None:
-        tokens = NewTokens(Secret("first-access"), Secret("first-refresh"), "Bearer", 3600.0, clock.now(), None)
-        consent = Consent("arlo", account, tokens, ("read",), {"subject": "s1"}, "paste")
-        grant = sqlite_store.grants.store_consent(consent, clock.now())
-        sqlite_store.grants.flag(grant, finding, clock.now())
+        sqlite_store.grants.flag(enrolled(account), finding, clock.now())
 
     return make
 

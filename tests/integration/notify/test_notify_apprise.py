@@ -32,6 +32,15 @@ def test_failed_delivery_names_no_part_of_the_url(receiver, scrubber):
     assert "a-token-in-the-path" not in str(caught.value)
 
 
+def test_password_is_masked_and_the_host_is_not(scrubber):
+    """Masked everywhere, the host would be missing from links and routes that have nothing to do with it."""
+    address = "nonsense://operator:swordfish@mail.example.org/a%40b-token?format=markdown"
+    with pytest.raises(NotDelivered):
+        AppriseUrl(lambda: Secret(address), scrubber).send(MESSAGE, 20)
+    told = scrubber("swordfish a%40b-token a@b-token https://worker.mail.example.org/link in markdown")
+    assert told == "[redacted] [redacted] [redacted] https://worker.mail.example.org/link in markdown"
+
+
 def test_unknown_kind_of_url_is_told(scrubber):
     """Apprise has no such service."""
     with pytest.raises(NotDelivered, match="does not know this kind of URL"):

@@ -78,6 +78,20 @@ def test_end_waits_for_what_is_being_sent(desk, webhook, receiver, flag, until):
     assert len(receiver.taken) == 1
 
 
+def test_slow_route_takes_no_last_news_from_another(desk, webhook, receivers, flag, until):
+    """Each has the whole time for its own."""
+    slow, quick = receivers(), receivers()
+    slow.open.clear()
+    deliverer = Deliverer(desk, [webhook(slow, "slow"), webhook(quick, "quick")])
+    deliverer.start()
+    flag()
+    deliverer.hear(MOVED)
+    until(lambda: slow.taken and quick.taken, "both requests")
+    flag("beta")
+    deliverer.stop(3)
+    assert [item["account"] for document in quick.documents for item in document["data"]["items"]] == ["acme", "beta"]
+
+
 def test_last_news_do_not_wait_for_company(desk, webhook, receiver, flag, until):
     """Nobody would be there to send them a minute later."""
     deliverer = Deliverer(desk, [webhook(receiver)])

@@ -125,3 +125,16 @@ def test_secret_in_evidence_does_not_leave(desk, webhook, receiver, flag, scrubb
     Sender(desk, webhook(receiver)).deliver()
     ((_, body),) = receiver.taken
     assert b"topsecret" not in body
+
+
+def test_hundred_failing_refreshes_arrive_as_one_list(desk, webhook, receiver, enrolled, clock):
+    """Their provider is down: each is found and noted by itself, and told together."""
+    store = desk.store
+    for number in range(100):
+        grant = enrolled(f"a{number}")
+        store.grants.fail_refresh(grant, Finding("try again later", "503"), clock.now(), not_before=clock.now())
+    clock.advance(7 * 3600)
+    assert len(store.failing.tell("arlo", 6 * 3600, clock.now())) == 100
+    Sender(desk, webhook(receiver)).deliver()
+    (document,) = receiver.documents
+    assert document["data"]["title"] == "100 accounts: cannot refresh"

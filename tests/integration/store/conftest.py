@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import resource
 from typing import TYPE_CHECKING
 
 import pytest
+from restore_story import Story
 from store_helpers import Process, enrol, start_process
 
 from worker.crypto.keyring import Keyring, new_key
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from worker.crypto.sealing import Sealer
     from worker.store.records import Grant
     from worker.store.store import Store
 
@@ -37,6 +40,22 @@ def spawn(tmp_path: Path, keyring: Keyring) -> Iterator[Callable[..., Process]]:
     for process in processes:
         process.process.kill()
         process.process.communicate()
+
+
+@pytest.fixture
+def story(migrated_url: str, tmp_path: Path, sealer: Sealer) -> Iterator[Story]:
+    """A store without accounts, to be backed up and restored."""
+    story = Story(migrated_url, tmp_path, sealer)
+    yield story
+    story.store.close()
+
+
+@pytest.fixture
+def small_files() -> Iterator[Callable[[int], None]]:
+    """No file may grow beyond so many bytes, as on a full disk; SIGXFSZ is ignored by Python."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda limit: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture

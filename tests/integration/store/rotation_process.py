@@ -19,9 +19,10 @@ from worker.crypto.keyring import Keyring, parse_keyring
 from worker.crypto.origin import KeyringOrigin
 from worker.crypto.sealing import Sealer
 from worker.redact import Secret
+from worker.store.locks import account_lock
 from worker.store.records import NewTokens
 from worker.store.rotation import Rotation
-from worker.store.store import Store, account_lock, open_store
+from worker.store.store import Store, open_store
 
 _NOW = 1_767_225_600.0
 

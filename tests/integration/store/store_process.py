@@ -119,6 +119,22 @@ def _hold_with_child(store: Store, name: str) -> None:
     os.waitpid(child, 0)
 
 
+def _hold_with_leaving_child(store: Store, name: str) -> None:
+    """Hold a lock while a forked child leaves the block as a job's does that calls sys.exit."""
+    child = -1
+    try:
+        with store.locks.hold(name):
+            child = os.fork()
+            if child == 0:
+                sys.exit()
+            os.waitpid(child, 0)
+            _say("left")
+            _pause()
+    finally:
+        if child == 0:
+            os._exit(0)
+
+
 def _write(store: Store, account: str) -> None:
     """Keep a write transaction open until told to commit."""
     with store.database.write() as session:
@@ -170,6 +186,7 @@ def _set_secrets(store: Store, count: str) -> None:
 _COMMANDS: dict[str, Callable[..., None]] = {
     "hold": _hold,
     "hold-with-child": _hold_with_child,
+    "hold-with-leaving-child": _hold_with_leaving_child,
     "write": _write,
     "spill": _spill,
     "begin-refresh": _begin_refresh,

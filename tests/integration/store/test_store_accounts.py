@@ -134,6 +134,22 @@ def test_missing_scope_leaves_a_paused_account_paused(store: Store, grant: Grant
     assert store.accounts.flag_scope(grant.account, _NO_SCOPE, NOW).state == AccountState.PAUSED
 
 
+def test_missing_scope_found_during_a_pause_is_told_when_it_ends(store: Store, grant: Grant) -> None:
+    """By a run that was under way."""
+    store.accounts.pause(grant.account, NOW, "")
+    store.accounts.flag_scope(grant.account, _NO_SCOPE, NOW)
+    account = store.accounts.resume(grant.account, NOW)
+    assert (account.state, account.cause, account.usable) == (AccountState.NEEDS_CONSENT, SCOPE_MISSING, True)
+
+
+def test_missing_scope_found_during_a_pause_does_not_soften_a_dead_grant(store: Store, grant: Grant) -> None:
+    """The worse reason stays, behind a pause as well."""
+    store.grants.flag(grant, DEAD, NOW)
+    store.accounts.pause(grant.account, NOW, "")
+    store.accounts.flag_scope(grant.account, _NO_SCOPE, NOW)
+    assert store.accounts.resume(grant.account, NOW).cause == "revoked"
+
+
 def test_state_since_counts_from_the_move_not_from_the_last_word(store: Store, grant: Grant) -> None:
     """A second reason in the same state does not start the time anew."""
     store.accounts.flag_scope(grant.account, _NO_SCOPE, NOW + 5)

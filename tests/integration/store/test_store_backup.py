@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from worker.store.backup import back_up
 from worker.store.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from store_helpers import Process
@@ -70,14 +69,6 @@ def test_backup_into_a_folder_that_is_missing_says_so(store: Store, sealer: Seal
     with pytest.raises(StoreUnusable, match="cannot be made"):
         back_up(store.database, sealer, tmp_path / "missing" / "backup.db", NOW)
     assert not (tmp_path / "missing").exists()
-
-
-@pytest.fixture
-def small_files() -> Iterator[Callable[[int], None]]:
-    """No file may grow beyond so many bytes, as on a full disk; SIGXFSZ is ignored by Python."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda limit: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_backup_on_a_full_disk_leaves_no_half_file(

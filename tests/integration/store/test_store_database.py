@@ -149,7 +149,8 @@ def test_lock_that_is_never_freed_ends_as_busy(sqlite_store: Store, monkeypatch:
     with pytest.raises(Busy, match=r"worker\.db was locked by another process") as caught:
         enrol(sqlite_store)
     holder.close()
-    assert (caught.value.exit_code, caught.value.hint) == (75, "worker status")
+    hint = f"wait, or see who uses it: fuser -v {sqlite_store.database.path}"
+    assert (caught.value.exit_code, caught.value.hint) == (75, hint)
 
 
 def test_row_lock_that_is_never_freed_ends_as_busy(postgresql_store: Store) -> None:

@@ -151,4 +151,4 @@ def test_lost_lock_that_somebody_else_has_is_told(sqlite_store: Store, reopen) -
 
 def test_holder_of_a_file_lock_does_not_outlive_it(sqlite_store: Store) -> None:
     """The kernel frees it when the process is no more, and not before."""
-    assert sqlite_store.locks.may_outlive(NOW, NOW) == 0
+    assert sqlite_store.locks.may_outlive(NOW, NOW, 60) == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from store_helpers import NOW, race
+from store_helpers import NOW, enrol, entry, race, schedule
 
 from worker.store.records import Finding
 
@@ -48,6 +48,15 @@ def test_closed_incident_is_history(store: Store) -> None:
     assert (store.incidents.find_open("arlo", "client_refused"), store.incidents.list()) == (None, [])
     assert len(store.incidents.list(only_open=False)) == 1
     assert _report(store)
+
+
+def test_end_of_an_incident_wakes_what_was_missed(store: Store) -> None:
+    """In one transaction, so that no crash leaves it asleep until its next firing."""
+    _report(store)
+    grant = enrol(store)
+    store.runs.skip(schedule(store, grant), "client refused", NOW, NOW + 86400)
+    assert store.incidents.close("arlo", "client_refused", NOW + 9, wake=True)
+    assert (entry(store, grant).next_due, entry(store, grant).trigger) == (NOW + 9, "catch_up")
 
 
 def test_closing_what_is_not_open_is_nothing(store: Store) -> None:

@@ -211,6 +211,15 @@ def test_forked_child_does_not_keep_the_lock(sqlite_store: Store, spawn) -> None
     assert process.end() == 0
 
 
+def test_forked_child_that_leaves_the_block_does_not_let_go(sqlite_store: Store, spawn) -> None:
+    """What it does on its way out is done to the parent's lock: both have the same open file."""
+    process = spawn("hold-with-leaving-child", sqlite_store, "account-1")
+    assert process.line() == "left"
+    assert _taken(sqlite_store, "account-1")
+    process.go_on()
+    assert process.end() == 0
+
+
 def test_process_note_names_process_and_host() -> None:
     """For messages about who holds what."""
     assert process_note() == f"process {os.getpid()} on {os.uname().nodename}"

@@ -60,7 +60,9 @@ def test_missing_scope_is_told_with_what_to_add(store: Store) -> None:
     grant = enrol(store)
     store.accounts.flag_scope(grant.account, Finding(SCOPE_MISSING, "lacks write"), NOW)
     (item,) = _waiting(store)
-    assert item.facts["remedy"] == "add the scope to [integrations.arlo] scopes, then: worker enroll arlo acme"
+    assert item.facts["remedy"] == (
+        "first add the scope to scopes under [integrations.arlo], then: worker enroll arlo acme"
+    )
 
 
 def test_undone_move_tells_nothing(store: Store) -> None:

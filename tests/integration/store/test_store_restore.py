@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from restore_story import LATER, Story
 from sqlalchemy import text
 from store_helpers import DEAD, NOW, enrol, entry, schedule, tokens
 
+from worker.accounts.fleet import NEVER
 from worker.crypto.sealing import Sealer
 from worker.errors import KeyUnusable, NeedsConsent, StoreUnusable, UsageFault
 from worker.states import AccountState, RunState
@@ -16,64 +18,13 @@ from worker.store.comparison import RESTORED
 from worker.store.grants import GenerationMoved
 from worker.store.restore import Place, restore
 from worker.store.runs import RunFilter
-from worker.store.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from worker.crypto.keyring import Keyring
-    from worker.store.records import Account, Grant
-    from worker.store.restore import RestoreReport
     from worker.store.store import Store
-
-LATER = NOW + 3600
-
-
-class Story:
-    """One store through backup and restore."""
-
-    def __init__(self, url: str, folder: Path, sealer: Sealer) -> None:
-        self.place = Place(url, folder / "state", folder / "state" / "witness", sealer)
-        self.backup = folder / "backup.db"
-        self.store = self.open()
-
-    def open(self) -> Store:
-        """Open the store, again if need be."""
-        self.store = open_store(self.place.url, self.place.state_folder, self.place.sealer, LATER)
-        return self.store
-
-    def refresh(self, account: Account, refresh: str | None = "rotated", times: int = 1) -> Grant:
-        """So many refreshes; `refresh` is the beginning of the new refresh tokens, None for none."""
-        for _ in range(times):
-            grant = self.store.grants.read(account.id)
-            self.store.grants.begin_refresh(grant, "process 1", NOW)
-            token = None if refresh is None else f"{refresh}-{grant.generation}"
-            grant = self.store.grants.complete_refresh(grant, tokens(refresh=token), NOW)
-        return grant
-
-    def back_up(self) -> None:
-        """Make the backup."""
-        back_up(self.store.database, self.place.sealer, self.backup, NOW)
-
-    def restore(self, file: Path | None = None) -> RestoreReport:
-        """Close the store, restore the backup, and open it again."""
-        self.store.close()
-        report = restore(self.place, file or self.backup, LATER)
-        self.open()
-        return report
-
-    def account(self, name: str = "acme") -> Account:
-        """How an account stands now."""
-        return self.store.accounts.get("arlo", name)
-
-
-@pytest.fixture
-def story(migrated_url: str, tmp_path: Path, sealer: Sealer) -> Iterator[Story]:
-    """A store without accounts, to be backed up and restored."""
-    story = Story(migrated_url, tmp_path, sealer)
-    yield story
-    story.store.close()
 
 
 def test_restore_brings_the_accounts_of_the_backup(story: Story) -> None:
@@ -257,6 +208,40 @@ def test_refresh_that_was_answered_without_tokens_is_no_doubt(story: Story) -> N
     story.store.grants.fail_refresh(grant, DEAD, NOW, not_before=NOW)
     story.restore()
     assert story.account().state is AccountState.ACTIVE
+
+
+def test_answer_that_may_hide_a_rotation_is_in_doubt(story: Story) -> None:
+    """A page in place of tokens, after the backup: the witness was told of no end."""
+    account = enrol(story.store).account
+    story.back_up()
+    grant = story.store.grants.read(account.id)
+    story.store.grants.begin_refresh(grant, "process 1", NOW)
+    story.store.grants.fail_refresh(grant, DEAD, NOW, not_before=NOW, doubt="an answer 502 that nobody could read")
+    story.restore()
+    assert story.account().state is AccountState.IN_DOUBT
+
+
+def test_answer_to_a_second_attempt_says_nothing_about_the_first(story: Story) -> None:
+    """The first was never answered: that doubt outlives a 503, in a restored copy as well."""
+    account = enrol(story.store).account
+    story.back_up()
+    grant = story.store.grants.read(account.id)
+    for _ in range(2):
+        story.store.grants.begin_refresh(grant, "process 1", NOW)
+    story.store.grants.fail_refresh(grant, DEAD, NOW, not_before=NOW)
+    story.restore()
+    assert story.account().state is AccountState.IN_DOUBT
+
+
+def test_refusal_after_the_backup_is_no_doubt(story: Story) -> None:
+    """Nothing was rotated: should it be refused again, it is revoked, and not lost in rotation."""
+    account = enrol(story.store).account
+    story.back_up()
+    grant = story.store.grants.read(account.id)
+    story.store.grants.begin_refresh(grant, "process 1", NOW)
+    story.store.holds.refuse(grant, DEAD, NOW, NEVER)
+    story.restore()
+    assert (story.account().state, story.store.grants.doubt_of(grant)) == (AccountState.ACTIVE, "")
 
 
 def test_restore_without_a_witness_is_told_and_leaves_accounts_in_doubt(story: Story) -> None:

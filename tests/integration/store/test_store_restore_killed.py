@@ -49,7 +49,7 @@ def test_killed_restore_leaves_the_old_store_or_the_new_one(
     counting = spawn("restore", store, str(used_backup), "0")
     steps = int(counting.line())
     found = set()
-    for kill in range(1, steps + 1, max(steps // _KILLS, 1)):
+    for kill in {*range(1, steps + 1, max(steps // _KILLS, 1)), steps}:
         _reset(store, folder, aside, used_backup, sealer)
         killed = spawn("restore", store, str(used_backup), str(kill))
         assert killed.end() == -9, kill

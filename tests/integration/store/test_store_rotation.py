@@ -22,12 +22,12 @@ from worker.crypto.sealing import Binding, Sealer
 from worker.errors import Busy, KeyUnusable, TryAgainLater, UsageFault
 from worker.redact import Secret
 from worker.store.key_standing import key_standings
-from worker.store.locks import process_note
+from worker.store.locks import account_lock, process_note
 from worker.store.retirement import Retirement
 from worker.store.rotation import Rotated, Rotation
 from worker.store.sealed_values import GRANT_COLUMNS, count_by_key, find_unopened
 from worker.store.secrets import secret_binding
-from worker.store.store import Store, account_lock, open_store
+from worker.store.store import Store, open_store
 from worker.store.tables import ClientSecretRow
 
 if TYPE_CHECKING:

@@ -110,6 +110,14 @@ def test_due_rows_of_one_job_are_not_crowded_out(store: Store, grant: Grant) -> 
     assert [due.job for due in store.schedule.due(NOW, 1, "sync")] == ["sync"]
 
 
+def test_due_rows_that_are_in_hand_do_not_crowd_out_others(store: Store, grant: Grant) -> None:
+    """They are left out, and the limit counts what is left."""
+    schedule(store, grant, "first", NOW - 9)
+    schedule(store, grant, "second", NOW - 5)
+    found = store.schedule.due(NOW, 1, but={("first", grant.account.id)})
+    assert [due.job for due in found] == ["second"]
+
+
 def test_interrupted_rows_come_before_everything_else(store: Store, grant: Grant) -> None:
     """Though others are longer overdue."""
     schedule(store, grant, "old", NOW - 999)

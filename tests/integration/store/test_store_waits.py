@@ -118,3 +118,33 @@ def test_last_written_is_the_run_that_was_made_last(store: Store, grant: Grant) 
     store.runs.finish(_claim(store, entry(store, grant), NOW - _YEAR), RunEnd(RunState.SUCCEEDED, RunCounts()), NOW)
     assert store.waits.last_written() == NOW - _YEAR
     assert [run.created_at for run in store.runs.list(RunFilter())] == [NOW - _YEAR, NOW]
+
+
+def test_failures_are_as_old_as_they_were_when_the_clock_is_set_back(store: Store, grant: Grant) -> None:
+    """Otherwise nobody would be told of them for a year."""
+    store.grants.fail_refresh(grant, LATER, NOW, not_before=NOW)
+    store.waits.shift(-_YEAR, NOW - _YEAR + _HOUR)
+    assert store.grants.read(grant.account.id).failing_since == NOW - _YEAR
+
+
+def test_alert_is_repeated_although_the_clock_is_set_back(store: Store, grant: Grant) -> None:
+    """A day after the one before."""
+    store.grants.fail_refresh(grant, LATER, NOW, not_before=NOW)
+    assert len(store.failing.tell("arlo", _HOUR, NOW + _HOUR)) == 1
+    store.waits.shift(-_YEAR, NOW + _HOUR - _YEAR)
+    assert store.failing.tell("arlo", _HOUR, NOW - _YEAR + 23 * _HOUR) == []
+    assert len(store.failing.tell("arlo", _HOUR, NOW - _YEAR + 26 * _HOUR)) == 1
+
+
+def test_attempt_is_as_old_as_it_was_when_the_clock_is_set_back(store: Store, grant: Grant) -> None:
+    """Otherwise an account would be left alone for a year, because its holder may still be at work."""
+    store.grants.begin_refresh(grant, "process 1", NOW)
+    store.waits.shift(-_YEAR, NOW - _YEAR + _HOUR)
+    assert store.grants.read(grant.account.id).attempt_begun_at == NOW - _YEAR
+
+
+def test_incident_is_as_old_as_it_was_when_the_clock_is_set_back(store: Store) -> None:
+    """Otherwise the canary of held refusals would be probed for a year, and nothing be decided."""
+    store.incidents.report("arlo", "grants_refused", DEAD, NOW, not_before=NOW)
+    store.waits.shift(-_YEAR, NOW - _YEAR + _HOUR)
+    assert store.incidents.list()[0].opened_at == NOW - _YEAR

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from typing import TYPE_CHECKING
 
@@ -116,6 +117,17 @@ def test_witness_is_compacted_to_what_counts(tmp_path: Path) -> None:
     assert file.read().accounts["a"].generation == 12_000
     assert file.last_mark() == "the-mark"
     assert [path.name for path in tmp_path.iterdir()] == ["witness"]
+
+
+def test_compaction_does_not_revive_what_a_crash_left_of_an_earlier_one(tmp_path: Path) -> None:
+    """In a container every process has the same number, and so the same name for the file it writes."""
+    file = WitnessFile(tmp_path / "witness")
+    left = WitnessFile(tmp_path / f".witness.{os.getpid()}")
+    left.append([Witnessed(str(number), "arlo/old", 1, 1, "sent") for number in range(100)], "an-old-mark")
+    now = [Witnessed("7", "arlo/now", number, number, "kept") for number in range(12_000)]
+    file.append(now, "the-mark")
+    file.compact()
+    assert (file.read().accounts, file.last_mark()) == ({"7": now[-1]}, "the-mark")
 
 
 def test_missing_folder_of_the_witness_is_not_made(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The answer behind the interim ones. It leans on one private name of Python's HTTP client: these tests tell when it goes."""
+"""The answer behind the interim ones. One private name of the HTTP client is used: these tests tell when it goes."""
 
 from __future__ import annotations
 

@@ -6,7 +6,8 @@ import os
 import pytest
 
 from worker.config.check import check, unwritable
-from worker.errors import ConfigProblems, Misconfigured
+from worker.config.trust import refuse_open_to_all
+from worker.errors import ConfigProblems, JobUnusable, Misconfigured
 
 ENVIRON = {"PATH": os.environ["PATH"]}
 
@@ -144,12 +145,12 @@ def test_check_warns_of_a_literal_secret_that_others_may_read(sound, integration
     assert "hunter2" not in str(report)
 
 
-def test_check_warns_of_a_state_folder_that_others_may_write(sound, integration):
+def test_check_refuses_a_state_folder_that_others_may_write(sound, integration):
     """Whoever may write there may exchange the database."""
     (sound.path / "state").mkdir()
     (sound.path / "state").chmod(0o777)
     report = check(sound.write(integration), ENVIRON)
-    assert [place for place, _ in report.warnings] == ["worker.state_dir"]
+    assert [place for place, _ in report.problems] == ["worker.state_dir"]
 
 
 def test_report_takes_what_others_found(sound, integration):
@@ -162,3 +163,51 @@ def test_report_takes_what_others_found(sound, integration):
         "problems": [{"place": "jobs.j.uses", "problem": "no such function"}],
         "warnings": [],
     }
+
+
+@pytest.mark.parametrize("mode", [0o660, 0o602, 0o666])
+def test_check_refuses_a_config_file_that_others_may_write(sound, integration, mode):
+    """It names commands that are run with our rights."""
+    sound.write(integration).chmod(mode)
+    ((place, what),) = check(sound.file, ENVIRON).problems
+    assert (place, f"mode {mode:04o}, so others may change it; try: chmod go-w" in what) == ("file", True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_check_refuses_a_config_file_of_another_user(sound, integration):
+    """Its owner may change it whenever he likes."""
+    os.chown(sound.write(integration), 12345, -1)
+    ((_, what),) = check(sound.file, ENVIRON).problems
+    assert "belongs to user 12345" in what
+
+
+def test_check_warns_of_a_config_folder_that_others_may_write(sound, integration):
+    """Who may write there may put another file in its place."""
+    sound.path.chmod(0o777)
+    report = check(sound.write(integration), ENVIRON)
+    assert (report.problems, [place for place, _ in report.warnings]) == ((), ["file"])
+
+
+def test_check_counts_faults_of_jobs_apart(sound, integration):
+    """A job file's fault is none of the config file's, and no list advises the command that made it."""
+    report = check(sound.write(integration), ENVIRON).adding([], [("jobs/a.py:3", "syntax error")])
+    with pytest.raises(JobUnusable, match="jobs: 1 problem") as caught:
+        report.raise_problems()
+    assert caught.value.hint == ""
+    both = report.adding([("jobs.a.uses", "there is none")])
+    with pytest.raises(ConfigProblems) as told:
+        both.raise_problems()
+    assert [line for line in told.value.message.splitlines() if "problem" in line] == [
+        f"{sound.file}: 1 problem",
+        "jobs: 1 problem",
+    ]
+    assert told.value.hint == ""
+
+
+def test_open_config_is_refused_only_when_all_may_write_it(sound, integration):
+    """By what runs unattended: whoever is on this machine would have commands run."""
+    sound.write(integration).chmod(0o664)
+    refuse_open_to_all(sound.file)
+    sound.file.chmod(0o666)
+    with pytest.raises(Misconfigured, match="mode 0666: every user of this machine may write it"):
+        refuse_open_to_all(sound.file)

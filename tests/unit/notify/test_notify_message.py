@@ -115,3 +115,18 @@ def test_outline_names_the_first_item() -> None:
     """For a command that reads no JSON."""
     found = outline(compose(item(), item(2, "beta")))
     assert (found["WORKER_EVENT"], found["WORKER_ACCOUNT"], found["WORKER_COUNT"]) == ("needs_consent", "acme", "2")
+
+
+def test_message_says_where_the_command_is_to_be_typed() -> None:
+    """The machine and the config file: a reader of mail sits at another one."""
+    composer = Composer(Scrubber(), lambda _integration, _account: 2, "sync-1", "/etc/worker/config.toml")
+    message = composer.compose([item()], NOW)
+    assert message.text.splitlines()[-1] == "On: sync-1, /etc/worker/config.toml"
+    data = json.loads(message.body)["data"]
+    assert (data["host"], data["config"]) == ("sync-1", "/etc/worker/config.toml")
+
+
+def test_scopes_in_evidence_stay_a_list() -> None:
+    """Programs need no second parser."""
+    message = compose(item(evidence={"missing_scopes": ["write", "admin"]}))
+    assert message.document["data"]["items"][0]["evidence"] == {"missing_scopes": ["write", "admin"]}

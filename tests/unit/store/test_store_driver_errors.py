@@ -16,6 +16,8 @@ from worker.store.files import file_fault
 if TYPE_CHECKING:
     from pathlib import Path
 
+_WHO = "wait, or see who holds it: SELECT * FROM pg_stat_activity"
+
 
 def of_library(code: int, words: str = "the library's words") -> sqlite3.Error:
     """An error as SQLite raises it."""
@@ -73,9 +75,9 @@ def test_folder_that_is_gone_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("state", "kind", "hint"),
     [
-        ("55P03", Busy, "worker status"),
-        ("40P01", Busy, "worker status"),
-        ("40001", Busy, "worker status"),
+        ("55P03", Busy, _WHO),
+        ("40P01", Busy, _WHO),
+        ("40001", Busy, _WHO),
         ("53100", TryAgainLater, "free some space on the server"),
         ("53200", TryAgainLater, "whether the server runs"),
         ("53300", TryAgainLater, "up to 72"),
@@ -86,12 +88,12 @@ def test_folder_that_is_gone_is_named(tmp_path: Path) -> None:
         ("25006", StoreUnusable, "standby"),
         ("42501", StoreUnusable, "rights"),
         ("XX001", StoreUnusable, "restore a backup"),
-        ("42P01", StoreUnusable, "worker store check"),
+        ("42P01", StoreUnusable, "worker store migrate"),
     ],
 )
 def test_state_of_postgresql_says_what_happens_next(state: str, kind: type[WorkerError], hint: str) -> None:
     """Classes of appendix A; the hint fits."""
-    found = of_postgresql(of_server(state), "postgresql://db/x", 30, 72)
+    found = of_postgresql(of_server(state), "postgresql://db/x", 30)
     assert (type(found), hint in found.hint) == (kind, True)
 
 
@@ -108,12 +110,12 @@ def test_state_of_postgresql_says_what_happens_next(state: str, kind: type[Worke
 )
 def test_connection_that_was_not_made_is_judged_by_its_words(words: str, kind: type[WorkerError]) -> None:
     """Libpq gives no code then."""
-    assert type(of_postgresql(of_server(None, words), "postgresql://db/x", 30, 72)) is kind
+    assert type(of_postgresql(of_server(None, words), "postgresql://db/x", 30)) is kind
 
 
 def test_connection_that_broke_is_a_matter_of_time() -> None:
     """Whatever the words are."""
-    found = of_postgresql(of_server(None, "server closed the line"), "postgresql://db/x", 30, 72)
+    found = of_postgresql(of_server(None, "server closed the line"), "postgresql://db/x", 30)
     assert type(found) is TryAgainLater
 
 
@@ -149,4 +151,6 @@ def test_damage_is_told_from_other_faults(error: Exception, damaged: bool) -> No
 def test_error_of_the_file_system_says_what_happens_next(number: int, kind: type[WorkerError]) -> None:
     """Room and descriptors come back; rights have to be given."""
     found = file_fault(OSError(number, "words"), "/x cannot be made", "look at its rights")
-    assert (type(found), found.message, bool(found.hint)) == (kind, "/x cannot be made: words", True)
+    room = "no more may be written (a quota or a limit) (words)"
+    words = {errno.ENOSPC: "the disk is full (words)", errno.EDQUOT: room, errno.EFBIG: room}.get(number, "words")
+    assert (type(found), found.message, bool(found.hint)) == (kind, f"/x cannot be made: {words}", True)

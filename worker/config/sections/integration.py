@@ -298,7 +298,7 @@ _TROUBLE = (
         "mass_refusal_accounts",
         whole_number(0, 1_000_000),
         "From so many accounts on that lose their grant at the same time, the provider is asked again before their "
-        "owners are: one incident, and a canary account that is tried again. 0 flags each at once.",
+        "owners are: one incident, and canary accounts that are tried again. 0 flags each at once.",
         default=5,
     ),
     Option(
@@ -316,7 +316,7 @@ _TROUBLE = (
     Option(
         "mass_refusal_hold",
         duration(15.0, 86400.0),
-        "How long the canary is tried before the refusals count; it is tried five times, ever more rarely.",
+        "How long canaries are tried before the refusals count: five of them, ever more rarely.",
         default="30m",
     ),
 )

@@ -95,7 +95,7 @@ def _rotation(wiring: Wiring) -> Rotation:
         wiring.keyring_file,
         wiring.keyring_place,
         wiring.state_folder,
-        ring=lambda: None,
+        ring=lambda: False,
     )
 
 

@@ -1,12 +1,9 @@
-"""Where everything is put together from the configuration. The only place that knows how the parts fit.
-
-Each part is made when it is first asked for, so a command pays only for what it uses.
-"""
+"""The parts of one process, each made when it is first asked for: a command pays only for what it uses."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,7 +11,8 @@ from worker import __version__
 from worker.clock import SystemClock
 from worker.config.load import load
 from worker.config.model import SinkConfig
-from worker.errors import KeyUnusable, Misconfigured
+from worker.config.trust import refuse_open_to_all
+from worker.errors import Misconfigured
 from worker.events import Events
 from worker.redact import Scrubber
 
@@ -27,10 +25,8 @@ if TYPE_CHECKING:
     from worker.accounts.refresh import Refresher
     from worker.clock import Clock
     from worker.config.model import Config, Integration, JobConfig, WorkerSection
-    from worker.crypto.keyring import Keyring
     from worker.crypto.sealing import Sealer
     from worker.engines.embedded import EmbeddedEngine, EngineSettings
-    from worker.events import Event
     from worker.jobs.loading import JobCatalog
     from worker.jobs.sinks import Sink
     from worker.notify.deliverer import Deliverer
@@ -43,6 +39,7 @@ if TYPE_CHECKING:
     from worker.runner.runner import Runner
     from worker.store.restore import Place
     from worker.store.store import Store
+    from worker.wiring.daemonic import Daemonic
 
 
 class Wiring:
@@ -76,13 +73,8 @@ class Wiring:
 
         events = Events(journal.complain)
         events.subscribe(journal.write)
-        events.subscribe(self._hear)
+        events.subscribe(self.deliverer.hear)
         return events
-
-    def _hear(self, event: Event) -> None:
-        # The deliverer is made when something happens, not with the events: the store is there by then.
-        if self.config.notify:
-            self.deliverer.hear(event)
 
     @cached_property
     def deliverer(self) -> Deliverer:
@@ -91,11 +83,14 @@ class Wiring:
         from worker.notify.message import Composer  # noqa: PLC0415 - as above
         from worker.notify.sender import Desk  # noqa: PLC0415 - as above
 
-        composer = Composer(self.scrubber, self.store.notifications.jobs_waiting)
-        return Deliverer(Desk(self.store, self.clock, composer), self.routes())
+        composer = Composer(
+            self.scrubber, self.store.notifications.jobs_waiting, os.uname().nodename, str(self.config.path)
+        )
+        desk = Desk(self.store, self.clock, composer, state_folder=self.state_folder)
+        return Deliverer(desk, self.routes())
 
     def tell_people(self, seconds: float) -> None:
-        """Deliver what this process has caused, before it ends; what takes longer the daemon does, or all of it."""
+        """Deliver what this process has caused, before it ends; a daemon that listens does it instead."""
         from worker.engines.doorbell import ring  # noqa: PLC0415 - as above
 
         if "deliverer" in self.__dict__ and self.deliverer.heard and not ring(self.state_folder):
@@ -119,42 +114,22 @@ class Wiring:
     @cached_property
     def sealer(self) -> Sealer:
         """The keyring, ready to seal. Raises KeyUnusable, Misconfigured, TryAgainLater (its command does not end)."""
-        from worker.crypto.origin import KeyringOrigin  # noqa: PLC0415 - as above
-        from worker.crypto.sealing import Sealer  # noqa: PLC0415 - as above
+        from worker.wiring.keyring import make_sealer  # noqa: PLC0415 - as above
 
-        origin = None
-        if self.keyring_file is not None or self.config.keyring.source.kind == "command":
-            # Made before the first reading: a change in between is then seen as one.
-            origin = KeyringOrigin(self._read_keyring, self.keyring_file)
-        return Sealer(self._read_keyring(), self.scrubber, origin)
+        return make_sealer(self.config, self.environ, self.scrubber)
 
     @property
     def keyring_file(self) -> Path | None:
-        """The keyring's file, if it is one that may change; a systemd credential is a copy made at the start."""
-        source = self.config.keyring.source
-        path = source.path(self.environ, self.config.base_dir) if source.kind == "file" else None
-        credentials = self.environ.get("CREDENTIALS_DIRECTORY", "")
-        return None if path is None or (credentials and path.is_relative_to(credentials)) else path
+        """The keyring's file, if it is one that may change."""
+        from worker.wiring.keyring import find_keyring_file  # noqa: PLC0415 - as above
+
+        return find_keyring_file(self.config, self.environ)
 
     @property
     def keyring_place(self) -> str:
         """Where the keyring comes from, for messages."""
         source = self.config.keyring.source
         return f"the {source.kind} {self.keyring_file or source.value}"
-
-    def _read_keyring(self) -> Keyring:
-        from worker.crypto.keyring import parse_keyring  # noqa: PLC0415 - as above
-
-        source = self.config.keyring.source
-        path = source.path(self.environ, self.config.base_dir)
-        if path is not None and not os.path.lexists(path):
-            raise KeyUnusable(
-                f"there is no keyring at {path}",
-                hint="restore it from your copy, or: worker keys recover FILE;"
-                " only for a new database: worker keys new",
-            )
-        text = source.read(self.environ, self.config.base_dir)
-        return parse_keyring(text.reveal(), f"the keyring ({source.kind} {source.value})")
 
     @cached_property
     def store(self) -> Store:
@@ -172,10 +147,15 @@ class Wiring:
     def store_place(self) -> Place:
         """Where the store is, for a restore, which opens it itself."""
         from worker.store.restore import Place  # noqa: PLC0415 - as above
-        from worker.store.witness import WITNESS  # noqa: PLC0415 - as above
 
-        witness = self.config.store.witness or self.state_folder / WITNESS
-        return Place(self._store_url(), self.state_folder, witness, self.sealer)
+        return Place(self._store_url(), self.state_folder, self.witness, self.sealer)
+
+    @property
+    def witness(self) -> Path:
+        """Where the store's witness is."""
+        from worker.store.witness_file import WITNESS  # noqa: PLC0415 - as above
+
+        return self.config.store.witness or self.state_folder / WITNESS
 
     def integration(self, name: str) -> Integration:
         """An integration of the config. Raises Misconfigured when there is none of that name."""
@@ -234,7 +214,8 @@ class Wiring:
     @cached_property
     def runner(self) -> Runner:
         """Makes runs."""
-        from worker.runner.runner import Runner, Services  # noqa: PLC0415 - as above
+        from worker.runner.runner import Runner  # noqa: PLC0415 - as above
+        from worker.runner.services import Services  # noqa: PLC0415 - as above
 
         return Runner(
             Services(
@@ -315,22 +296,16 @@ class Wiring:
 
     def daemonic(self) -> Daemonic:
         """What the daemon drives."""
-        from worker.crypto.keys_in_use import write_keys_in_use  # noqa: PLC0415 - as above
+        from worker.wiring.daemonic import Daemonic  # noqa: PLC0415 - as above
 
-        def leave_note(ring: Keyring) -> None:
-            follows = self.sealer.origin is not None
-            write_keys_in_use(self.state_folder, [key.id for key in ring.keys], follows=follows)
-
-        engine = self.engine()
-        self.sealer.on_change = leave_note
-        leave_note(self.sealer.keyring)
-        return Daemonic(self, self.store, engine, self.stopping, self.state_folder)
+        return Daemonic(self, self.store, self.engine(), self.stopping, self.state_folder)
 
     def reload(self, engine: EmbeddedEngine) -> None:
         """Take up the file as it stands now. Raises, and changes nothing, on faults.
 
         Where the store, the key and the state folder lie is fixed for the life of a process.
         """
+        refuse_open_to_all(self.config.path)
         config = load(self.config.path, self.environ)
         fixed = ("worker.state_dir", "store", "keyring")
         if (config.worker.state_dir, config.store, config.keyring) != (
@@ -364,35 +339,3 @@ class Wiring:
             del self.clients[name]
         engine.use(assignments, self.engine_settings())
         self.deliverer.use(routes)
-
-
-@dataclass(frozen=True)
-class Daemonic:
-    """What the daemon drives."""
-
-    wiring: Wiring
-    store: Store
-    engine: EmbeddedEngine
-    stopping: Stopping
-    state_folder: Path
-
-    @property
-    def drain_timeout(self) -> float:
-        """Seconds that runs are given at the end."""
-        return self.wiring.config.worker.drain_timeout
-
-    @property
-    def assignments(self) -> Mapping[str, Assignment]:
-        """The jobs being worked for."""
-        return self.engine.assignments
-
-    def ring(self) -> None:
-        """Somebody has changed something: look at the keyring and the store now."""
-        self.wiring.sealer.look()
-        self.engine.ring()
-        self.wiring.deliverer.wake()
-
-    def reload(self) -> None:
-        """Read the configuration anew. Raises WorkerError, and changes nothing, when it has faults."""
-        self.wiring.sealer.reread()
-        self.wiring.reload(self.engine)
