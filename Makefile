@@ -6,7 +6,7 @@
 #   make faults    a process stopped at every step, and what became of it: ten minutes, and docs/fault-table.md anew;
 #                  ONLY=refresh:0123:kill for one stop, FAULTS="--help" for the rest
 #   make fuzz      fuzzers against the parsers of challenges, token answers and callbacks; FUZZ_SECONDS=60 each
-#   make bench     ratios against the parts a user would pick instead
+#   make bench     ratios against the parts a user would pick instead; ONLY=sinks for one of them
 #   make lock      renew the hashed locks (needs uv)
 #   make clean     remove .venv and caches
 
@@ -75,7 +75,7 @@ fuzz: .venv/fuzz
 	  grep -E "^Done|peak_rss" .venv/fuzz.log; done
 
 bench: .venv/dev
-	@$(BIN)/python bench/run.py
+	@$(BIN)/python bench/run.py $(if $(ONLY),--only $(ONLY))
 
 generate: .venv/dev
 	@$(BIN)/python tools/generate.py

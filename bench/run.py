@@ -18,6 +18,7 @@ from importlib.metadata import version
 
 import daemon_load
 import session_cost
+import sinks
 import stampede
 import startup
 import survival
@@ -29,6 +30,7 @@ BENCHMARKS = {
     "survival": survival,
     "startup": startup,
     "daemon": daemon_load,
+    "sinks": sinks,
 }
 PARTS = ("requests", "urllib3", "requests-oauthlib", "Authlib", "google-auth", "SQLAlchemy")
 

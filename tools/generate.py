@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from reference_pages import render_cli, render_errors
 
 from worker.config.example import render_example
-from worker.config.reference import render_reference
+from worker.config.reference import render_presets, render_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +26,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "docs/cli.md": render_cli,
     "docs/configuration.md": render_reference,
     "docs/errors.md": render_errors,
+    "docs/presets/README.md": render_presets,
 }
 
 

@@ -91,8 +91,13 @@ class Client:
         return self.integration.revoke_url or (self.metadata().revoke_url if self.integration.issuer else None)
 
     def identity_url(self) -> str | None:
-        """Where the access token's owner can be asked for, or None."""
-        return self.integration.identity_url or (self.metadata().identity_url if self.integration.issuer else None)
+        """Where the access token's owner can be asked for, or None.
+
+        The one that discovery names answers only to tokens with the scope `openid` (OpenID Connect Core 1.0, 5.3).
+        """
+        if self.integration.identity_url or not self.integration.issuer or "openid" not in self.integration.scopes:
+            return self.integration.identity_url
+        return self.metadata().identity_url
 
     def issuer(self) -> str | None:
         """The issuer that authorization answers must come from; None when none is configured."""
@@ -160,4 +165,5 @@ def _dialect(integration: Integration) -> Dialect:
         token_path=".".join(integration.token_path),
         names=integration.token_names,
         scope_separator=integration.scope_separator.strip(),
+        unlisted_scopes=tuple(scope for scope in integration.scopes if scope in integration.unlisted_scopes),
     )

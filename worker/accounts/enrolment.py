@@ -120,6 +120,7 @@ class Enrolment:
             scopes=integration.scopes if separator == " " else (separator.join(integration.scopes),),
             state=state,
             code_challenge=challenge_s256(verifier),
+            scope_parameter=integration.scope_parameter,
             nonce=nonce,
             extra=integration.authorize_params,
         )

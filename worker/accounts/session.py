@@ -32,6 +32,7 @@ from worker.accounts.cookies import few_cookies
 from worker.accounts.pace import NoPace
 from worker.errors import Misconfigured, ScopeMissing, WorkerError
 from worker.jobs.addresses import origin, resolve
+from worker.oauth.bearer import STANDARD_FIELD, field_value
 from worker.store.records import SCOPE_MISSING, consent_remedy
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ _ABSOLUTE = re.compile(r"[a-z][a-z0-9+.\-]*:", re.IGNORECASE)
 
 
 class _OurToken(str):
-    """An Authorization value that the session has set, and not its caller: not kept when a request is sent again."""
+    """A header's value that the session has set, and not its caller: not kept when a request is sent again."""
 
     __slots__ = ()
 
@@ -69,6 +70,8 @@ class SessionSettings:
     origins: frozenset[str]
     rules: RejectionRules
     headers: Mapping[str, str]
+    #: Where the token stands; bare unless it is the standard field.
+    token_header: str = STANDARD_FIELD
     #: Connect and read, seconds; a request's own `timeout` wins, the run's deadline cuts both.
     timeout: tuple[float, float] = (10.0, 60.0)
     #: Bytes of an answer, unpacked, unless its caller streams it.
@@ -128,12 +131,11 @@ class AccountSession(requests.Session):
 
         The caller's own stay where requests would keep them: at the same host.
         """
-        known = prepared_request.headers.get("Authorization")
-        if known is None:
-            return
+        self._forget_token(prepared_request)
         before, after = response.request.url or "", prepared_request.url or ""
-        if isinstance(known, _OurToken) or self.should_strip_auth(before, after):  # type: ignore[no-untyped-call]
-            del prepared_request.headers["Authorization"]
+        if self.should_strip_auth(before, after):  # type: ignore[no-untyped-call]
+            for field in (STANDARD_FIELD, self._settings.token_header):
+                prepared_request.headers.pop(field, None)
 
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
         """Proxies and CA bundle for a URL, read from the environment once for each host."""
@@ -162,18 +164,16 @@ class AccountSession(requests.Session):
         return hooked
 
     def _answered(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        if isinstance(request.headers.get("Authorization"), _OurToken):
-            del request.headers["Authorization"]
+        self._forget_token(request)
         own = origin(request.url or "") in self._settings.origins
         self._place_headers(request, own=own)
         # A caller that brings credentials of his own wants those.
-        if "Authorization" in request.headers or not own:
+        if not own or STANDARD_FIELD in request.headers or self._settings.token_header in request.headers:
             return self._send_paced(request, **kwargs)
         self._pace.check()
         token, sent_at = self._tokens.current(), self._tokens.now()
         response = self._send_with(request, token, **kwargs)
-        rejection = self._read(response)
-        if rejection is None:
+        if self._read(response, token) is None:
             return response
         try:
             self._pace.check()
@@ -186,9 +186,14 @@ class AccountSession(requests.Session):
             return response
         response.close()
         response = self._send_with(again, fresher, **kwargs)
-        if self._read(response) is not None:
+        if self._read(response, fresher) is not None:
             self._tokens.refused(fresher, sent_at)
         return response
+
+    def _forget_token(self, request: requests.PreparedRequest) -> None:
+        """A request that is sent again, or to somewhere else, gets its token anew or none."""
+        if isinstance(request.headers.get(self._settings.token_header), _OurToken):
+            del request.headers[self._settings.token_header]
 
     def _place_headers(self, request: requests.PreparedRequest, *, own: bool) -> None:
         """The integration's headers may hold a key: they go where the token may go, and nowhere else."""
@@ -202,12 +207,9 @@ class AccountSession(requests.Session):
 
     def _send_with(self, request: requests.PreparedRequest, token: AccessToken, **kwargs: Any) -> requests.Response:
         self._refuse_unknown(token)
-        # RFC 6750 spells the scheme so, and there are servers that compare it letter by letter.
-        request.headers["Authorization"] = _OurToken(f"Bearer {token.value.reveal()}")
-        response = self._send_paced(request, **kwargs)
-        if _SUCCESS <= response.status_code < _REDIRECT:
-            self._tokens.accepted(token)
-        return response
+        field = self._settings.token_header
+        request.headers[field] = _OurToken(field_value(field, token.value.reveal()))
+        return self._send_paced(request, **kwargs)
 
     def _refuse_unknown(self, token: AccessToken) -> None:
         """A token of a type that we do not understand is not used (RFC 6749 section 7.1)."""
@@ -256,9 +258,11 @@ class AccountSession(requests.Session):
             return tuple(left if part is None else min(part, left) for part in timeout)
         return min(timeout, left) if isinstance(timeout, int | float) else timeout
 
-    def _read(self, response: requests.Response) -> Rejection | None:
+    def _read(self, response: requests.Response, token: AccessToken) -> Rejection | None:
         """What the answer says about the token. Raises ScopeMissing when it lacks a scope."""
         rejection = read_answer(response, self._settings.rules)
+        if rejection is None and _SUCCESS <= response.status_code < _REDIRECT:
+            self._tokens.accepted(token)
         if rejection is None or rejection.kind != "insufficient_scope":
             return rejection
         response.close()

@@ -10,6 +10,7 @@ import requests
 from worker.accounts.clock_watch import sentence
 from worker.accounts.lone_call import call
 from worker.errors import EnrolmentFailed
+from worker.oauth.bearer import field_value
 from worker.oauth.identity import identity_of, read_id_token
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _read(client: Client, id_token: str, nonce: str | None, now: float) -> Mappi
 def _ask(client: Client, url: str, tokens: Tokens) -> Mapping[str, object]:
     headers = {
         **client.integration.headers,
-        "Authorization": f"Bearer {tokens.access_token}",
+        client.integration.token_header: field_value(client.integration.token_header, tokens.access_token),
         "Accept": "application/json",
     }
     hint = "look at identity_url and the scopes"

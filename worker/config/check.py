@@ -138,6 +138,7 @@ def _folders(config: Config) -> Iterator[Finding]:
     wanted += [
         (f"sinks.{sink.name}.path", sink.path.parent if sink.type == "sqlite" else sink.path)
         for sink in config.sinks.values()
+        if sink.path is not None
     ]
     for place, folder in wanted:
         fault = unwritable(folder)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.config.durations import format_duration
 from worker.config.model import Config, Integration, NotifyConfig, RateLimit, StoreSection
+from worker.config.preset_files import read_preset
 from worker.config.secrets import SecretSource
 from worker.redact import MASK, scrub_patterns
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 #: Fields in seconds; shown as they are written.
 _DURATIONS = frozenset({
     "drain_timeout", "history", "every", "jitter", "timeout", "connect_timeout", "read_timeout", "remind",
-    "default_expires_in",
+    "default_expires_in", "rotate_every",
 })  # fmt: skip
 _TELLING = re.compile(
     r"secret|token|passw|passphrase|credential|auth|key|cookie|session|sign|assertion|\bpin\b", re.IGNORECASE
@@ -96,6 +97,9 @@ def _integration(integration: Integration) -> dict[str, Any]:
     }
     shown["token_names"] = dict(integration.token_names)
     shown["client_secret"] = _client_secret(integration.secrets)
+    if integration.preset is not None:
+        preset = read_preset(integration.preset)
+        shown["provider"] = {"docs": preset.docs, **preset.facts}
     return shown
 
 

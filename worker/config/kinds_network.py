@@ -22,6 +22,8 @@ LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?|[0-9A-Fa-f:.]+")
+#: Headers that the worker sets itself, lower case.
+_OWN_HEADERS = frozenset({"authorization", "host", "content-length", "cookie"})
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _RATE = re.compile(r"\s*(\d{1,9})\s*/\s*([0-9a-z.]+)\s*(?:(?:,\s*)?per\s+(account|integration))?\s*", re.ASCII)
 _RATE_UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "sec": 1, "min": 60}
@@ -128,6 +130,19 @@ def _read_listen(value: object, spot: Spot) -> Any:
 LISTEN = Kind("HOST:PORT", _read_listen)
 
 
+def _read_header_name(value: object, spot: Spot) -> Any:
+    if not isinstance(value, str):
+        return spot.mistyped(value, 'the name of a header such as "X-Access-Token"')
+    if not _HEADER_NAME.fullmatch(value):
+        return spot.refuse(f"{spot.shown(value)} is no header name; write letters, digits and dashes")
+    if value.lower() in _OWN_HEADERS - {"authorization"}:
+        return spot.refuse(f"{spot.shown(value)} has a meaning of its own; write the header that the API documents")
+    return value
+
+
+HEADER_NAME = Kind("header name", _read_header_name)
+
+
 def _read_headers(value: object, spot: Spot) -> Any:
     if not isinstance(value, dict):
         return spot.mistyped(value, 'a table such as { Accept = "application/json" }')
@@ -136,7 +151,7 @@ def _read_headers(value: object, spot: Spot) -> Any:
         place = spot.inside(name)
         if not _HEADER_NAME.fullmatch(name):
             place.refuse("is no header name; write letters, digits and dashes")
-        elif name.lower() in {"authorization", "host", "content-length", "cookie"}:
+        elif name.lower() in _OWN_HEADERS:
             place.refuse("the worker sets this header itself; remove it")
         elif not isinstance(content, str):
             place.mistyped(content, "it in quotes")

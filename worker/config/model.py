@@ -107,11 +107,17 @@ class Integration:
     api_base: str | None
     #: Where the token may go: `https://host[:port]`, lower case.
     api_origins: tuple[str, ...]
+    #: Where the token stands in a request to the API; bare unless it is `Authorization`.
+    token_header: str
     rate_limit: RateLimit | None
     #: By name, so far `client_secret` only; absent means the encrypted store has it.
     secrets: Mapping[str, SecretSource]
     #: Empty: a space when asking, a space or a comma when reading.
     scope_separator: str
+    #: The authorization URL's parameter for them.
+    scope_parameter: str
+    #: Granted though the answer does not list them, if they were asked for.
+    unlisted_scopes: tuple[str, ...]
     authorize_params: Mapping[str, str]
     token_params: Mapping[str, str]
     refresh_sends_redirect_uri: bool
@@ -178,9 +184,22 @@ class SinkConfig:
     """`[sinks.NAME]`: where rows go."""
 
     name: str
-    type: Literal["sqlite", "jsonl"]
-    #: A file for `sqlite`, a folder for `jsonl`.
-    path: Path
+    type: Literal["sqlite", "jsonl", "postgresql"]
+    #: A file for `sqlite`, a folder for `jsonl`; None for `postgresql`.
+    path: Path | None
+    #: Where a server is, and where in it the tables go.
+    url: SecretSource | None = None
+    schema: str = "public"
+    #: When a file of lines is finished: bytes, and seconds after its first row (None: however old).
+    rotate_bytes: int = 0
+    rotate_every: float | None = None
+
+    def read_url(self, environ: Mapping[str, str], base_dir: Path) -> str:
+        """The server's URL, fetched from its source. Raises Misconfigured."""
+        from worker.config.store_url import SERVER_URL, fetched_url  # noqa: PLC0415 - needed by few
+
+        assert self.url is not None
+        return fetched_url(self.url, environ, base_dir, SERVER_URL)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.config.presets import PRESETS
+from worker.config.preset_files import FACTS, preset_names, read_preset
 from worker.config.schema import HEADINGS, SECTIONS
 from worker.config.toml_text import to_toml
 
@@ -85,10 +85,47 @@ def _cell(text: str) -> str:
 
 
 def _render_presets() -> str:
-    lines = ["## Presets", "", "What a preset fills in; any option given in the file wins.", ""]
-    for name, preset in PRESETS.items():
-        lines += [f"### `{name}`", "", f"{preset.summary}.", ""]
+    lines = ["## Presets", "", "What a preset fills in; any option given in the file wins. The steps at the provider's"]
+    lines += ["console, and what to expect of its grants: [presets](presets/README.md).", ""]
+    for preset in map(read_preset, preset_names()):
+        lines += [f"### `{preset.name}`", "", f"{preset.summary}.", ""]
         if preset.platform:
             lines += [f"`platform` is {preset.platform}.", ""]
         lines += ["```toml", *(f"{key} = {to_toml(value)}" for key, value in preset.values.items()), "```", ""]
     return "\n".join(lines)
+
+
+_PRESETS_HEAD = """\
+# Presets
+
+<!-- Generated from worker/config/presets/ by tools/generate.py. -->
+
+A preset fills in what is known of a provider: endpoints, how the client proves itself, parameters without which there
+is no refresh token, the way of answering, the pace. Any option given in the config wins; tables (`authorize_params`,
+`headers`) are joined. `scopes` replaces the preset's list, so name what brings the refresh token again: `worker config
+check` warns when it is missing. `worker config show` prints what is in effect, and under `provider` what to know of the
+grants. A job that runs less often than an unused refresh token lives loses its grants.
+
+Each page has the steps at the provider's console, the smallest config, what to expect, and how a human consents again.
+**Unconfirmed** marks what no source at hand confirmed; find out before you rely on it.
+
+Every provider takes a redirect URI of one of three kinds:
+
+- **any port** of `http://127.0.0.1`: give no `redirect_uri`; `worker enroll` listens on a free port.
+- **one address on this machine**: register it and write the same, e.g. `redirect_uri = "http://127.0.0.1:8765/callback"`.
+- **https only**: register an https address that belongs to you, write it as `redirect_uri`, and use `worker enroll
+  --paste`: the page need not exist, the browser's address after the consent is what is pasted.
+
+A provider that is not here is described in the config just as well ([configuration](../configuration.md)); a new preset
+is one TOML file in `worker/config/presets/`, a page here, and rows in `tests/unit/accounts/preset_answers.json`.
+"""
+
+
+def render_presets() -> str:
+    """The text of `docs/presets/README.md`."""
+    columns = ["access_token", "refresh_token", "unused", "rotation"]
+    lines = ["| preset | " + " | ".join(FACTS[column] for column in columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for preset in map(read_preset, preset_names()):
+        facts = " | ".join(_cell(preset.facts.get(column, "")) for column in columns)
+        lines.append(f"| [{preset.name}]({preset.name}.md) | {facts} |")
+    return "\n".join([_PRESETS_HEAD, *lines, ""])

@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from worker.config.faults import Spot
 
 _EXAMPLE = '{ status = 403, body = "token expired" }'
-_STATUS = whole_number(400, 599)
+_STATUS = whole_number(200, 599)
 _TEXT = text()
 #: Plain 403 is the API's own "no"; refreshing on it would spend a refresh on every forbidden page.
 _FORBIDDEN = 403
+#: Below it, the API calls an answer a success, whatever the body says.
+_ERRORS = 400
 
 
 def _read_rules(value: object, spot: Spot) -> Any:
@@ -39,6 +41,8 @@ def _read_rule(value: object, spot: Spot) -> Any:
         return spot.refuse(f"no status; write {_EXAMPLE}")
     if read["status"] == _FORBIDDEN and len(read) == 1:
         return spot.refuse("every 403 would cost a refresh; add header or body text that only an expired token brings")
+    if read["status"] < _ERRORS and not read.get("body"):
+        return spot.refuse("an answer of success; add the body text that only a rejected token brings")
     return RefreshRule(read["status"], read.get("header", ""), read.get("body", ""))
 
 

@@ -1,5 +1,5 @@
-"""The store's URL: SQLAlchemy's spelling, with SQLite paths counted from the config file instead of from wherever the
-process happens to be.
+"""The store's URL, and a sink's: SQLAlchemy's spelling, with SQLite paths counted from the config file instead of from
+wherever the process happens to be.
 """
 
 from __future__ import annotations
@@ -63,6 +63,18 @@ def _read_sqlite(value: str, spot: Spot) -> Any:
 STORE_URL = Kind("store URL", _read)
 
 
+def _read_server(value: object, spot: Spot) -> Any:
+    right = 'write "postgresql://USER@HOST/DATABASE"'
+    if not isinstance(value, str):
+        return spot.mistyped(value, 'a URL such as "postgresql://USER@HOST/DATABASE"')
+    if not value.isprintable() or not value.startswith("postgresql://") or not _is_url(value):
+        return spot.refuse(f"no PostgreSQL URL; {right}")
+    return value
+
+
+SERVER_URL = Kind("PostgreSQL URL", _read_server)
+
+
 def sqlite_path(url: str) -> Path | None:
     """The database file of a URL that STORE_URL has read, None for a server."""
     return Path(url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else None
@@ -73,10 +85,10 @@ def holds_password(url: str) -> bool:
     return bool(urlsplit(url).password) if url.startswith(_SERVER) else False
 
 
-def fetched_url(source: SecretSource, environ: Mapping[str, str], base_dir: Path) -> str:
-    """The URL from a file, variable or command. Raises Misconfigured; the URL itself is never quoted."""
+def fetched_url(source: SecretSource, environ: Mapping[str, str], base_dir: Path, kind: Kind = STORE_URL) -> str:
+    """The URL from wherever it is. Raises Misconfigured; the URL itself is never quoted."""
     faults = Faults()
-    url = _read(source.read(environ, base_dir).reveal().strip(), Spot(source.place, faults, base_dir, secret=True))
+    url = kind.read(source.read(environ, base_dir).reveal().strip(), Spot(source.place, faults, base_dir, secret=True))
     if url is UNREAD:
         raise Misconfigured("; ".join(f"{place}: {what}" for place, what in faults.problems))
     return str(url)

@@ -23,7 +23,7 @@ _TOO_LITTLE, _LITTLE, _FEW_FILES = 32 << 20, 512 << 20, 1000
 def examine(parts: Parts) -> Iterator[Diagnosis]:
     """Every folder that is written to."""
     config = parts.config
-    places = [parts.state_folder, *(sink.path for sink in config.sinks.values())]
+    places = [parts.state_folder, *(sink.path for sink in config.sinks.values() if sink.path)]
     if config.store.sqlite_path is not None:
         places.append(config.store.sqlite_path)
     for folder in sorted({_standing(place) for place in places}):

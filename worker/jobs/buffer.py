@@ -9,6 +9,7 @@ are. One run's worth of them on the disk is the limit.
 from __future__ import annotations
 
 import marshal
+import pickle
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from worker.errors import RunEnded, WorkerError
 from worker.jobs.cursor import merge
 from worker.jobs.sinks import TableBatch
 from worker.jobs.sinks.durable import named_faults
-from worker.jobs.sinks.values import plain_row
+from worker.jobs.sinks.values import plain_row, weight
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -33,6 +34,8 @@ PACK_ROWS, PACK_BYTES = 1000, 2**20
 SPOOL_BYTES = 8 * 2**20
 #: Bytes of the length before each pack.
 _LENGTH = 8
+#: How a pack was made: its first byte.
+_MARSHAL, _PICKLE = b"m", b"p"
 
 
 class LimitReached(RunEnded):
@@ -145,7 +148,7 @@ class _Rows:
     def add(self, row: dict[str, Any]) -> None:
         self._loose.append(row)
         self.count += 1
-        self._loose_bytes += sum(len(value) for value in row.values() if isinstance(value, str | bytes | list | dict))
+        self._loose_bytes += weight(row)
         if len(self._loose) >= PACK_ROWS or self._loose_bytes >= PACK_BYTES:
             self._pack()
 
@@ -153,7 +156,7 @@ class _Rows:
         if self._packed is not None:
             self._packed.seek(0)
             while length := self._packed.read(_LENGTH):
-                yield from marshal.loads(self._packed.read(int.from_bytes(length)))  # noqa: S302 - written by _pack
+                yield from _unpacked(self._packed.read(int.from_bytes(length)))
         yield from self._loose
 
     def close(self) -> None:
@@ -166,7 +169,21 @@ class _Rows:
             if self._packed is None:
                 self._packed = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES, dir=folder)  # noqa: SIM115
             self._packed.seek(0, 2)
-            packed = marshal.dumps(self._loose)
+            packed = _packed(self._loose)
             self._packed.write(len(packed).to_bytes(_LENGTH))
             self._packed.write(packed)
         self._loose, self._loose_bytes = [], 0
+
+
+def _packed(rows: list[dict[str, Any]]) -> bytes:
+    """The rows as bytes: by marshal, six times as quick, and by pickle where it does not know a type (Decimal)."""
+    try:
+        return _MARSHAL + marshal.dumps(rows)
+    except ValueError:
+        return _PICKLE + pickle.dumps(rows, pickle.HIGHEST_PROTOCOL)
+
+
+def _unpacked(packed: bytes) -> list[dict[str, Any]]:
+    load = marshal.loads if packed.startswith(_MARSHAL) else pickle.loads
+    rows: list[dict[str, Any]] = load(memoryview(packed)[1:])
+    return rows

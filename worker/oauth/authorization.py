@@ -44,6 +44,8 @@ class AuthorizationRequest:
     state: str = field(repr=False)
     #: S256 of the verifier.
     code_challenge: str
+    #: The parameter that the scopes go into (RFC 6749 section 3.3 calls it `scope`).
+    scope_parameter: str = "scope"
     #: For the ID token; None where no `openid` scope is asked for.
     nonce: str | None = field(default=None, repr=False)
     #: The settings' own parameters, e.g. `prompt=consent`.
@@ -64,10 +66,10 @@ def authorization_url(endpoint: str, request: AuthorizationRequest) -> str:
         "code_challenge_method": "S256",
     }
     if request.scopes:
-        own["scope"] = " ".join(request.scopes)
+        own[request.scope_parameter] = " ".join(request.scopes)
     if request.nonce:
         own["nonce"] = request.nonce
-    taken = sorted(set(request.extra) & {*own, "scope", "nonce"})
+    taken = sorted(set(request.extra) & {*own, request.scope_parameter, "nonce"})
     if taken:
         raise Misconfigured(
             f"authorize_params sets {', '.join(taken)}, which the protocol itself sets",

@@ -17,7 +17,10 @@ ExpiryUnit = Literal["seconds", "milliseconds", "minutes"]
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """Settings for reading one provider's token answers. Codes are compared without case, numbers as text."""
+    """Settings for reading one provider's token answers.
+
+    Codes are compared without case, numbers as text. One with a blank in it is a phrase of the error's description.
+    """
 
     #: Codes that mean: this grant is dead, a human must consent.
     dead_errors: tuple[str, ...] = ()
@@ -35,5 +38,7 @@ class Dialect:
     names: Mapping[str, str] = field(default_factory=dict)
     #: What separates scopes; "" for blanks or commas.
     scope_separator: str = ""
+    #: Scopes that were asked for and are granted although the answer's list leaves them out.
+    unlisted_scopes: tuple[str, ...] = ()
     #: Codes of a refresh that brings no token and extends the old one instead.
     extending_codes: tuple[str, ...] = ()

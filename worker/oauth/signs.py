@@ -147,6 +147,7 @@ def _composites(context: str, item: dict[str, object]) -> list[tuple[str, object
 
 def _by_settings(signs: Signs, dialect: Dialect) -> Judgement | None:
     said = {code.casefold(): code for _, code in reversed(signs.codes)}
+    described = [text.casefold() for text in signs.texts]
     settings: tuple[tuple[Meaning, tuple[str, ...]], ...] = (
         ("transient", dialect.transient_errors),
         ("client", dialect.client_errors),
@@ -156,6 +157,8 @@ def _by_settings(signs: Signs, dialect: Dialect) -> Judgement | None:
         for code in codes:
             if code.casefold() in said:
                 return Judgement(meaning, f"setting for {said[code.casefold()]}")
+            if " " in code and any(code.casefold() in text for text in described):
+                return Judgement(meaning, f"setting for {code}")
     return None
 
 

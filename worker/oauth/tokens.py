@@ -68,7 +68,7 @@ def read_tokens(members: dict[str, object], dialect: Dialect, *, now: float) -> 
         token_type=_token_type(members.get("tokentype")),
         refresh_token=_opaque(members.get("refreshtoken")),
         expires_in=dialect.default_expires_in if lifetime is None else lifetime,
-        scopes=read_scopes(scope if scope is not None else members.get("grantedscopes"), dialect.scope_separator),
+        scopes=_scopes(scope if scope is not None else members.get("grantedscopes"), dialect),
         id_token=_opaque(members.get("idtoken")),
         refresh_token_expires_in=refresh_lifetime(members, now=now),
     )
@@ -77,6 +77,11 @@ def read_tokens(members: dict[str, object], dialect: Dialect, *, now: float) -> 
 def extended(dialect: Dialect) -> Tokens:
     """The tokens of an answer that brings none and extends the old ones."""
     return Tokens(access_token="", expires_in=dialect.default_expires_in)
+
+
+def _scopes(value: object, dialect: Dialect) -> tuple[str, ...] | None:
+    scopes = read_scopes(value, dialect.scope_separator)
+    return scopes and tuple(dict.fromkeys((*scopes, *dialect.unlisted_scopes)))
 
 
 def _with_token(place: object, dialect: Dialect) -> dict[str, object]:

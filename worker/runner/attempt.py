@@ -61,7 +61,8 @@ def attempt(services: Services, assignment: Assignment, work: Work) -> Attempted
     try:
         with _open_session(services, assignment, work.account, pace) as session:
             sink_session = work.sink.open(_stream(assignment, work), work.fence)
-            with closing(sink_session), Buffer(sink_session, limit=work.limit) as buffer:
+            pending = Buffer(sink_session, folder=services.spool, limit=work.limit)
+            with closing(sink_session), pending as buffer:
                 context = _context(services, assignment, work, (session, buffer, pace))
                 _call(assignment, work, context, buffer)
     except KeyboardInterrupt:
@@ -121,6 +122,7 @@ def _open_session(services: Services, assignment: Assignment, account: Account, 
         api_base=client.integration.api_base,
         origins=frozenset(origin(place) for place in client.integration.api_origins),
         rules=client.rejection_rules,
+        token_header=client.integration.token_header,
         headers={"User-Agent": services.user_agent, **client.integration.headers},
         timeout=(client.integration.connect_timeout, client.integration.read_timeout),
         largest_answer=client.integration.largest_answer << 20,

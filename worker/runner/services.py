@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from worker.accounts.refresh import Refresher
     from worker.clock import Clock
     from worker.events import Events
@@ -25,3 +27,5 @@ class Services:
     scrubber: Scrubber
     stopping: Stopping
     user_agent: str
+    #: Where rows wait for their checkpoint when memory is not to hold them; None: where temporary files go.
+    spool: Path | None = None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from worker import __version__
 from worker.clock import SystemClock
 from worker.config.load import load
+from worker.config.model import SinkConfig
 from worker.config.trust import refuse_open_to_all
 from worker.errors import Misconfigured
 from worker.events import Events
@@ -50,7 +52,7 @@ class Wiring:
         self.scrubber = Scrubber()
         self.clients: dict[str, Client] = {}
         self._limiters: dict[str, RateLimiter] = {}
-        self._sinks: dict[tuple[type[Sink], Path], Sink] = {}
+        self._sinks: dict[SinkConfig, Sink] = {}
         #: Called when another configuration is taken up.
         self.set_up_log: Callable[[WorkerSection], None] = lambda _section: None
 
@@ -216,7 +218,16 @@ class Wiring:
         from worker.runner.services import Services  # noqa: PLC0415 - as above
 
         return Runner(
-            Services(self.store, self.refresher, self.clock, self.events, self.scrubber, self.stopping, self.user_agent)
+            Services(
+                self.store,
+                self.refresher,
+                self.clock,
+                self.events,
+                self.scrubber,
+                self.stopping,
+                self.user_agent,
+                self.state_folder,
+            )
         )
 
     def catalog(self) -> JobCatalog:
@@ -252,15 +263,16 @@ class Wiring:
 
     def sink(self, job: JobConfig) -> Sink:
         """Where a job's rows go; `data.db` in the state folder when the job names no sink. One object for one place."""
-        from worker.jobs.sinks.jsonl import JsonlSink  # noqa: PLC0415 - as above
-        from worker.jobs.sinks.sqlite import SqliteSink  # noqa: PLC0415 - as above
+        from worker.runner.sink_making import SinkMaker  # noqa: PLC0415 - as above
 
-        config = None if job.sink is None else self.config.sinks[job.sink]
-        path = self.state_folder / "data.db" if config is None else config.path
-        kind = JsonlSink if config is not None and config.type == "jsonl" else SqliteSink
-        if (kind, path) not in self._sinks:
-            self._sinks[kind, path] = kind(path, self.clock)
-        return self._sinks[kind, path]
+        config = SinkConfig("", "sqlite", self.state_folder / "data.db")
+        if job.sink is not None:
+            config = self.config.sinks[job.sink]
+        place = replace(config, name="")
+        if place not in self._sinks:
+            maker = SinkMaker(self.environ, self.config.base_dir, self.scrubber, self.clock)
+            self._sinks[place] = maker.make(config)
+        return self._sinks[place]
 
     def _limiter(self, integration: str) -> RateLimiter | None:
         from worker.runner.rate import RateLimiter  # noqa: PLC0415 - as above

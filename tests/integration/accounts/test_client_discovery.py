@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import socket
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from account_house import at_once
 from scripted_server import Answer
 
+from worker.accounts.client import Client, ClientSettings
+from worker.clock import SystemClock
 from worker.errors import Misconfigured, TryAgainLater
 
 
@@ -40,6 +43,13 @@ def test_client_finds_its_endpoints(at_issuer):
     base = server.origin
     assert (client.token_url(), client.authorize_url()) == (f"{base}/token", f"{base}/authorize")
     assert (client.revoke_url(), client.identity_url()) == (f"{base}/r", f"{base}/u")
+
+
+def test_client_asks_nobody_who_it_was_without_the_scope_for_it(at_issuer):
+    """A published userinfo endpoint refuses tokens without `openid`."""
+    client, server = at_issuer(lambda issuer: published(issuer, userinfo_endpoint=f"{issuer}/u"))
+    narrow = Client(replace(client.integration, scopes=("read",)), lambda: None, ClientSettings(SystemClock(), "test"))
+    assert (client.identity_url(), narrow.identity_url()) == (f"{server.origin}/u", None)
 
 
 def test_client_asks_once(at_issuer):

@@ -125,6 +125,16 @@ class TestFinish:
         assert house.store.grants.read_identity(house.account().id)["subject"] == "7"
         assert identity.asked[0].headers["authorization"].startswith("Bearer ")
 
+    def test_asks_the_identity_url_with_the_header_that_is_set(self, house, sandbox, build, serve):
+        """The token stands there as it does in a request to the API."""
+        identity = serve(Answer(200, b'{"sub": "7"}'))
+        house.configure(
+            scopes=("offline_access", "read"), identity_url=f"{identity.origin}/me", token_header="X-Access-Token"
+        )
+        house.consent()
+        asked = identity.asked[0].headers
+        assert (asked["x-access-token"].startswith("Bearer "), asked.get("authorization")) == (False, None)
+
     def test_knows_nobody_where_the_provider_does_not_say(self, house):
         """Neither ID token nor identity URL."""
         house.configure(scopes=("offline_access", "read"))

@@ -13,6 +13,8 @@ from worker.clock import SystemClock
 from worker.errors import FenceLost, WorkerError
 from worker.jobs.sinks import Stream, TableBatch
 from worker.jobs.sinks.jsonl import JsonlSink
+from worker.jobs.sinks.jsonl_manifest import MANIFEST
+from worker.jobs.sinks.jsonl_segments import Rotation
 
 
 @pytest.fixture
@@ -88,7 +90,7 @@ def test_jsonl_foreign_files_are_left_alone(sink, stream):
 
 def test_jsonl_full_file_is_followed_by_the_next(stream, tmp_path):
     """And is not touched again."""
-    sink = JsonlSink(tmp_path / "lines", SystemClock(), segment_bytes=60)
+    sink = JsonlSink(tmp_path / "lines", SystemClock(), Rotation(60))
     for number in range(4):
         write(sink, stream, [number], fence=number)
     assert [name[-9:] for name in files(sink)] == ["001.jsonl", "002.jsonl", "003.jsonl", "004.jsonl"][
@@ -171,3 +173,67 @@ def test_jsonl_reading_a_cursor_creates_nothing(sink, stream):
     assert sink.read_cursor(stream) == {}
     sink.reset(stream)
     assert not sink.path.exists()
+
+
+def manifest(sink, stream):
+    """What the manifest names: table, file, rows, bytes."""
+    path = sink.folder(stream) / MANIFEST
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [(line["table"], line["file"], line["rows"], line["bytes"]) for line in lines]
+
+
+def test_jsonl_large_checkpoint_is_spread_over_files(sink, stream):
+    """The manifest names those that are finished; the last one goes on."""
+    sink.rotation = Rotation(80)
+    write(sink, stream, range(5), cursor={"at": 1})
+    assert [name[-15:] for name in files(sink)] == [f"/t-00000{number}.jsonl" for number in (1, 2, 3)]
+    sizes = [(sink.path / name).stat().st_size for name in files(sink)]
+    assert manifest(sink, stream) == [("t", f"t-00000{number}.jsonl", 2, sizes[number - 1]) for number in (1, 2)]
+    assert numbers(sink) == [0, 1, 2, 3, 4]
+
+
+def test_jsonl_old_file_is_finished_by_the_next_run(stream, tmp_path, clock):
+    """Also by one that brings no rows; the row after it begins another file."""
+    sink = JsonlSink(tmp_path / "lines", clock, Rotation(seconds=60.0))
+    write(sink, stream, [1])
+    clock.advance(59)
+    sink.open(stream, 2).close()
+    assert manifest(sink, stream) == []
+    clock.advance(1)
+    sink.open(stream, 3).close()
+    assert [file for _, file, *_ in manifest(sink, stream)] == ["t-000001.jsonl"]
+    write(sink, stream, [2], fence=4)
+    assert ([name[-14:] for name in files(sink)], numbers(sink)) == (["t-000001.jsonl", "t-000002.jsonl"], [1, 2])
+
+
+@pytest.mark.parametrize("more", [0, 20])
+def test_jsonl_manifest_is_completed_by_the_next_run(sink, stream, more):
+    """The process ended between the commit and the manifest, or half way through a line of it."""
+    sink.rotation = Rotation(80)
+    write(sink, stream, range(2), cursor={"at": 1})
+    write(sink, stream, range(4), cursor={"at": 2}, fence=2)
+    path = sink.folder(stream) / MANIFEST
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.index(b"\n") + 1 + more])
+    sink.open(stream, 3).close()
+    assert path.read_bytes() == whole
+
+
+def test_jsonl_manifest_that_was_taken_away_begins_anew(sink, stream):
+    """A shipper may do so; from then on it names what is new."""
+    sink.rotation = Rotation(80)
+    write(sink, stream, range(2))
+    sink.open(stream, 2).close()
+    (sink.folder(stream) / MANIFEST).unlink()
+    write(sink, stream, range(2), fence=3)
+    write(sink, stream, range(2), fence=4)
+    assert [file for _, file, *_ in manifest(sink, stream)] == ["t-000002.jsonl", "t-000003.jsonl"]
+
+
+def test_jsonl_finished_file_may_be_taken_away(sink, stream):
+    """The next number goes on all the same."""
+    sink.rotation = Rotation(80)
+    write(sink, stream, range(2))
+    (sink.folder(stream) / "t-000001.jsonl").unlink()
+    write(sink, stream, [7], fence=2)
+    assert [name[-14:] for name in files(sink)] == ["t-000002.jsonl"]

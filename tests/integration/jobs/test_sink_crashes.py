@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import secrets
 import signal
 import sqlite3
 import subprocess
@@ -13,13 +14,14 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
+from sink_process import sink_of
 
 from worker.clock import SystemClock
 from worker.jobs.sinks import Stream
-from worker.jobs.sinks.jsonl import JsonlSink
-from worker.jobs.sinks.sqlite import SqliteSink
 
+KINDS = ["sqlite", "jsonl", "postgresql"]
 PROCESS = Path(__file__).with_name("sink_process.py")
 ROOT = Path(__file__).parents[3]
 
@@ -31,8 +33,25 @@ def start(*arguments):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
+@pytest.fixture
+def path(kind, tmp_path, request):
+    """Where a sink of this kind writes."""
+    if kind != "postgresql":
+        yield tmp_path / "data"
+        return
+    url, schema = request.getfixturevalue("postgresql_server"), f"crash_{secrets.token_hex(6)}"
+    yield f"{url} {schema}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+
+
 def contents(kind, path):
     """Every row's account, number and part, sorted."""
+    if kind == "postgresql":
+        url, schema = path.split(" ")
+        with psycopg.connect(url, autocommit=True) as connection:
+            query = f"SELECT _account, at, part FROM {schema}.t ORDER BY 1, 2, 3"
+            return connection.execute(query).fetchall()
     if kind == "sqlite":
         with closing(sqlite3.connect(path)) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -41,16 +60,46 @@ def contents(kind, path):
     return sorted((row["_account"], row["at"], row["part"]) for row in lines)
 
 
-def expected(accounts, count):
+def columns(kind, path):
+    """The table's columns with their types."""
+    if kind == "sqlite":
+        with closing(sqlite3.connect(path)) as connection:
+            return dict(connection.execute("SELECT name, type FROM pragma_table_info('t')").fetchall())
+    url, schema = path.split(" ")
+    with psycopg.connect(url, autocommit=True) as connection:
+        query = (
+            "SELECT column_name, data_type FROM information_schema.columns WHERE (table_schema, table_name) = (%s, 't')"
+        )
+        return dict(connection.execute(query, (schema,)).fetchall())
+
+
+def expected(accounts, count, parts=3):
     """What each account's rows are when each was delivered once."""
-    return [(account, at, part) for account in accounts for at in range(count) for part in range(3)]
+    return [(account, at, part) for account in accounts for at in range(count) for part in range(parts)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("at", [0, 1500, 11_999, 12_000])
+def test_sink_checkpoint_of_many_rows_is_all_or_nothing(kind, path, at):
+    """SIGKILL when the sink has taken so many of 12 000 rows without a key; several files are finished by then."""
+    for fence, deadly, status in ((1, -1, 0), (2, at, -signal.SIGKILL), (3, at, -signal.SIGKILL)):
+        writer = start(kind, path, "acme", fence, 1 + (fence > 1), 0, -1, 12_000, deadly)
+        _, errors = writer.communicate()
+        assert writer.returncode == status, errors
+    sink = sink_of(kind, str(path), SystemClock())
+    sink.open(Stream("j", "i", "acme"), 4).close()
+    assert sink.read_cursor(Stream("j", "i", "acme")) == {"at": 1}
+    assert contents(kind, path) == expected(["acme"], 1, 12_000)
+    writer = start(kind, path, "acme", 5, 2, 0, -1, 12_000)
+    _, errors = writer.communicate()
+    assert (writer.returncode, contents(kind, path)) == (0, expected(["acme"], 2, 12_000)), errors
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["sqlite", "jsonl"])
-def test_sink_rows_arrive_once_however_often_the_writer_is_killed(kind, tmp_path):
+@pytest.mark.parametrize("kind", KINDS)
+def test_sink_rows_arrive_once_however_often_the_writer_is_killed(kind, path):
     """SIGKILL after a random number of checkpoints and a random fraction of the next; rows have no key."""
-    path, dice, fence, done = tmp_path / "data", random.Random(4), 0, False
+    dice, fence, done = random.Random(4), 0, False
     kills = 0
     while not done:
         fence += 1
@@ -71,39 +120,36 @@ def test_sink_rows_arrive_once_however_often_the_writer_is_killed(kind, tmp_path
     assert contents(kind, path) == expected(["acme"], 150)
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "jsonl"])
-def test_sink_acknowledged_rows_outlive_the_writer(kind, tmp_path):
+@pytest.mark.parametrize("kind", KINDS)
+def test_sink_acknowledged_rows_outlive_the_writer(kind, path):
     """What `checkpoint` has returned from is there, with its cursor."""
-    path = tmp_path / "data"
     writer = start(kind, path, "acme", 1, 100_000)
     acknowledged = [int(writer.stdout.readline()) for _ in range(10)]
     writer.kill()
     acknowledged += [int(line) for line in writer.communicate()[0].splitlines()]
-    sink = (SqliteSink if kind == "sqlite" else JsonlSink)(path, SystemClock())
+    sink = sink_of(kind, str(path), SystemClock())
     place = sink.read_cursor(Stream("j", "i", "acme"))["at"]
     sink.open(Stream("j", "i", "acme"), 2).close()
     assert place > acknowledged[-1]
     assert contents(kind, path) == expected(["acme"], place)
 
 
-def test_sqlite_file_is_shared_by_processes_that_all_change_its_tables(tmp_path):
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_sink_database_is_shared_by_processes_that_all_change_its_tables(kind, path):
     """New columns and wider types from four writers at once: nobody loses a row, nobody fails."""
-    path, accounts = tmp_path / "data", ["a", "b", "c", "d"]
-    writers = [start("sqlite", path, account, 1, 25) for account in accounts]
+    accounts = ["a", "b", "c", "d"]
+    writers = [start(kind, path, account, 1, 25) for account in accounts]
     for writer in writers:
         _, errors = writer.communicate()
         assert writer.returncode == 0, errors
-    assert contents("sqlite", path) == expected(accounts, 25)
-    with closing(sqlite3.connect(path)) as connection:
-        columns = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('t')")}
-        assert connection.execute("SELECT DISTINCT typeof(mixed) FROM t WHERE mixed NOT NULL").fetchall() == [("text",)]
-    assert {f"column_{account}_{at}" for account in accounts for at in (0, 10, 20)} <= columns
+    assert contents(kind, path) == expected(accounts, 25)
+    assert {f"column_{account}_{at}" for account in accounts for at in (0, 10, 20)} <= set(columns(kind, path))
+    assert columns(kind, path)["mixed"].lower() == "text"
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "jsonl"])
-def test_sink_newer_run_takes_over_from_one_that_was_paused(kind, tmp_path):
+@pytest.mark.parametrize("kind", KINDS)
+def test_sink_newer_run_takes_over_from_one_that_was_paused(kind, path):
     """SIGSTOP, a new run, SIGCONT: the old run is refused and no row is there twice."""
-    path = tmp_path / "data"
     paused = start(kind, path, "acme", 1, 40, 0, 5)
     os.waitid(os.P_PID, paused.pid, os.WSTOPPED)
     newer = start(kind, path, "acme", 2, 30)

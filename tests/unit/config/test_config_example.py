@@ -9,7 +9,7 @@ import pytest
 
 from worker.config.example import OPTION_LINE, prose, render_example, uncomment
 from worker.config.initial import CONFIG, FIRST_JOB, INITIAL_FILES, KEYRING_FILE, next_steps
-from worker.config.presets import PRESETS
+from worker.config.preset_files import preset_names
 from worker.config.reference import render_reference
 from worker.config.schema import SECTIONS
 
@@ -112,4 +112,4 @@ def test_reference_lists_every_option_and_preset():
     """docs/configuration.md comes from the same schema."""
     text = render_reference()
     assert all(f"| `{option.name}` |" in text for section in SECTIONS for option in section.options if not option.later)
-    assert all(f"### `{name}`" in text for name in PRESETS)
+    assert all(f"### `{name}`" in text for name in preset_names())

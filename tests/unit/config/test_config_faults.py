@@ -76,8 +76,11 @@ FAULTS = [
     ('[sinks.a]\npath = "x"', "sinks.a.type", 'missing; write type = "sqlite"'),
     ('[sinks.a]\ntype = "sqlit"', "sinks.a.type", 'did you mean "sqlite"?'),
     ('[sinks.a]\ntype = "sqlite"', "sinks.a.path", "missing; write path ="),
-    ('[sinks.a]\ntype = "jsonl"\npath = "x"\nurl = "y"', "sinks.a.url", "has a path, not a URL"),
-    ('[sinks.a]\ntype = "postgresql"\nurl = "y"', "sinks.a.type", "not available in this version"),
+    ('[sinks.a]\ntype = "jsonl"\npath = "x"\nurl = "y"', "sinks.a.url", "has none; remove it"),
+    ('[sinks.a]\ntype = "postgresql"\nurl = "y"', "sinks.a.url", "no PostgreSQL URL"),
+    ('[sinks.a]\ntype = "postgresql"', "sinks.a.url", 'missing; write url = "postgresql://'),
+    ('[sinks.a]\ntype = "postgresql"\nurl = "postgresql://h/d"\npath = "x"', "sinks.a.path", "has none; remove it"),
+    ('[sinks.a]\ntype = "sqlite"\npath = "x"\nrotate_every = "1h"', "sinks.a.rotate_every", "has none; remove it"),
     ('[sinks.a]\ntype = "dlt"', "sinks.a.type", "not available in this version"),
     (
         '[sinks.a]\ntype="sqlite"\npath="x"\n[sinks.b]\ntype="sqlite"\npath="./x"',

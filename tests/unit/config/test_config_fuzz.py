@@ -14,7 +14,7 @@ from worker.config.describe import describe
 from worker.config.document import parse_document
 from worker.config.example import render_example, uncomment
 from worker.config.load import build
-from worker.config.presets import PRESETS
+from worker.config.preset_files import preset_names
 from worker.config.schema import SECTIONS
 from worker.errors import ConfigProblems
 
@@ -28,7 +28,7 @@ VALID = [
 ]
 SCALARS = st.one_of(
     st.text(max_size=20),
-    st.sampled_from(["", "15m", "UTC", "https://a.b/c", "a.b", "x", "\0", "{platform}", *PRESETS]),
+    st.sampled_from(["", "15m", "UTC", "https://a.b/c", "a.b", "x", "\0", "{platform}", *preset_names()]),
     st.integers(),
     st.floats(),
     st.booleans(),

@@ -17,7 +17,12 @@ FAULTS = [
     (TOKEN + 'client_auth = "bearer"', "client_auth", 'write one of "basic" | "post" | "none"'),
     (TOKEN + 'preset = "alro"', "preset", 'did you mean "arlo"?'),
     (TOKEN + 'preset = "arlo"', "platform", 'preset "arlo" needs it; write platform = the "acme"'),
-    (TOKEN + 'preset = "arlo"\nplatform = "a.b"', "platform", "does not fit"),
+    (TOKEN + 'preset = "arlo"\nplatform = "a.b"', "platform", '"a.b" does not fit; write the "acme"'),
+    (TOKEN + 'preset = "quickbooks"\nplatform = "acme"', "platform", "does not fit; write the company id"),
+    (TOKEN + 'preset = "microsoft"\nplatform = "a..b"', "platform", "does not fit; write the tenant"),
+    (TOKEN + 'preset = "salesforce"\nplatform = "a.example"', "platform", "does not fit"),
+    (TOKEN + 'preset = "arlo"\nplatform = ""', "platform", "empty"),
+    (TOKEN + 'preset = "arlo"\nplatform = 1', "platform", "1 is a number"),
     (TOKEN + 'authorize_url = "a.example/x"', "authorize_url", "is no whole URL"),
     (TOKEN + 'authorize_url = "https:///x"', "authorize_url", "names no host"),
     (TOKEN + 'authorize_url = "ftp://h/x"', "authorize_url", "is not an https address"),
@@ -46,7 +51,15 @@ FAULTS = [
     (TOKEN + 'dead_errors = ["x"]\nclient_errors = ["x"]', "client_errors", '"x" is in dead_errors, too'),
     (TOKEN + "refresh_when = [{ status = 403 }]", "refresh_when[1]", "every 403 would cost a refresh"),
     (TOKEN + 'refresh_when = [{ body = "x" }]', "refresh_when[1]", "no status"),
-    (TOKEN + 'refresh_when = [{ status = 200, body = "x" }]', "refresh_when[1].status", "from 400 to 599"),
+    (TOKEN + 'refresh_when = [{ status = 199, body = "x" }]', "refresh_when[1].status", "from 200 to 599"),
+    (TOKEN + "refresh_when = [{ status = 200 }]", "refresh_when[1]", "an answer of success; add the body text"),
+    (TOKEN + 'refresh_when = [{ status = 200, header = "x" }]', "refresh_when[1]", "add the body text"),
+    (TOKEN + 'token_header = "a b"', "token_header", "is no header name"),
+    (TOKEN + 'token_header = "Cookie"', "token_header", "has a meaning of its own"),
+    (TOKEN + "token_header = 1", "token_header", "1 is a number"),
+    (TOKEN + 'token_header = "X-T"\nheaders = { x-t = "y" }', "headers.x-t", "the access token goes there"),
+    (TOKEN + 'scope_parameter = "a b"', "scope_parameter", "the name of a parameter"),
+    (TOKEN + 'unlisted_scopes = "a b"', "unlisted_scopes", 'write a list: ["a", "b"]'),
     (TOKEN + 'refresh_when = [{ status = 400, boddy = "x" }]', "refresh_when[1].boddy", 'did you mean "body"?'),
     (TOKEN + 'client_secret = "x"\nclient_secrets_file = "y"', "client_secrets_file", 'mean "client_secret_file"?'),
     (TOKEN + 'client_secret_file = "~/x"', "client_secret_file", "not expanded"),
@@ -193,6 +206,19 @@ def test_integration_warns_of_a_secret_that_is_not_sent(folder):
 def test_integration_warns_of_a_platform_without_a_preset(folder):
     """Somebody forgot a line."""
     assert "without a preset" in folder.warnings(f'{SOUND}platform = "acme"')["integrations.i.platform"]
+
+
+def test_integration_warns_of_a_platform_that_its_preset_has_no_use_for(folder):
+    """The address does not depend on it."""
+    text = f'{HEAD}preset = "github"\nplatform = "acme"'
+    assert 'preset "github" needs none' in folder.warnings(text)["integrations.i.platform"]
+
+
+def test_integration_warns_of_scopes_that_bring_no_refresh_token(folder):
+    """The list in the file replaces the preset's."""
+    text = f'{HEAD}preset = "xero"\nscopes = ["openid"]'
+    assert 'lacks "offline_access"' in folder.warnings(text)["integrations.i.scopes"]
+    assert not folder.warnings(f'{HEAD}preset = "xero"\nscopes = ["offline_access"]\n[jobs]')
 
 
 def test_preset_fills_in_the_provider(folder):

@@ -5,26 +5,37 @@ from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from worker.errors import WorkerError
-from worker.jobs.sinks.values import plain_row, to_json
+from worker.jobs.sinks.values import as_text, plain_row, to_json
+
+_HOUR = timedelta(hours=1)
+_EAST = datetime(2026, 3, 2, 9, tzinfo=timezone(13 * _HOUR))
 
 
 class _Colour(StrEnum):
     RED = "red"
 
 
+class _Moment(datetime):
+    """What date libraries make."""
+
+
 @pytest.mark.parametrize(
     ("value", "plain"),
     [
-        (datetime(2026, 3, 2, 9, tzinfo=timezone(timedelta(hours=13))), "2026-03-02T09:00:00+13:00"),
-        (datetime(2026, 3, 2, 9, 0, 0, 5, tzinfo=UTC), "2026-03-02T09:00:00.000005Z"),
+        (_EAST, _EAST),
+        (_Moment(2026, 3, 2, 9, tzinfo=ZoneInfo("Asia/Tokyo")), datetime(2026, 3, 2, 9, tzinfo=timezone(9 * _HOUR))),
+        (datetime(1, 1, 1, tzinfo=timezone(_HOUR)), "0001-01-01T00:00:00+01:00"),
+        ([_EAST, _EAST.astimezone(UTC)], ["2026-03-02T09:00:00+13:00", "2026-03-01T20:00:00Z"]),
         (datetime(2026, 3, 2, 9), "2026-03-02T09:00:00"),  # noqa: DTZ001 - a naive time is the case
         (date(2026, 3, 2), "2026-03-02"),
         (time(9, 30), "09:30:00"),
-        (Decimal("30.10"), "30.10"),
+        (Decimal("30.10"), Decimal("30.10")),
+        (Decimal("NaN"), "NaN"),
         (UUID(int=5), "00000000-0000-0000-0000-000000000005"),
         (_Colour.RED, "red"),
         ((1, Decimal("2.0")), [1, "2.0"]),
@@ -70,6 +81,20 @@ def test_value_that_cannot_be_stored_names_table_and_column(row, what):
     """The author finds the line at once."""
     with pytest.raises(WorkerError, match=what):
         plain_row(row, "invoices")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (_EAST, "2026-03-02T09:00:00+13:00"),
+        (datetime(2026, 3, 2, 9, 0, 0, 5, tzinfo=UTC), "2026-03-02T09:00:00.000005Z"),
+        (Decimal("30.10"), "30.10"),
+    ],
+)
+def test_value_keeps_every_digit_as_text(value, text):
+    """For a sink that has no type for it, in a column and inside of JSON."""
+    plain = plain_row({"x": value}, "t")
+    assert (as_text(plain["x"]), to_json(plain)) == (text, f'{{"x":"{text}"}}')
 
 
 def test_value_json_holds_bytes_and_no_nan():

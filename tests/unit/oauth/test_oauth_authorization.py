@@ -72,6 +72,19 @@ def test_url_keeps_the_endpoints_own_query():
     assert (query(url)["tenant"], parse_qs(urlsplit(url).query)["response_type"]) == ("7", ["code"])
 
 
+def test_url_carries_the_scopes_in_the_parameter_that_is_set():
+    """Where one address asks for two kinds of token."""
+    found = query(authorization_url("https://as.example.org/authorize", request(scope_parameter="user_scope")))
+    assert (found["user_scope"], "scope" in found) == ("openid read", False)
+
+
+def test_url_refuses_a_setting_that_replaces_the_scopes():
+    """By whatever name they go."""
+    asked = request(scope_parameter="user_scope", extra={"user_scope": "admin"})
+    with pytest.raises(Misconfigured, match="user_scope"):
+        authorization_url("https://as.example.org/authorize", asked)
+
+
 def test_url_carries_the_settings_parameters():
     """E.g. what makes a provider give a refresh token."""
     url = authorization_url("https://as.example.org/authorize", request(extra={"prompt": "consent"}))

@@ -88,6 +88,15 @@ def test_settings_name_members_of_their_own():
     assert (found.access_token, found.refresh_token) == ("a", "r")
 
 
+@pytest.mark.parametrize(
+    ("told", "scopes"),
+    [("read", ("read", "offline")), ("read offline", ("read", "offline")), ("", ()), (None, None)],
+)
+def test_settings_name_scopes_that_the_answer_leaves_out(told, scopes):
+    """They join a list; no list, and one that grants nothing, stay what they are."""
+    assert tokens({"access_token": "a", "scope": told}, unlisted_scopes=("offline",)).scopes == scopes
+
+
 def test_settings_give_a_lifetime_where_none_is_told():
     """A default stands in for a missing lifetime only."""
     assert tokens({"access_token": "a"}, default_expires_in=3600).expires_in == 3600

@@ -349,6 +349,20 @@ def test_settings_outweigh_the_rules(setting, kind, code):
     assert read({"error": code}, 400, dialect=Dialect(**{setting: (code,)})).kind == kind
 
 
+@pytest.mark.parametrize(
+    ("phrase", "description", "kind"),
+    [
+        ("IP restricted", "ip restricted or invalid login hours", "misconfigured"),
+        ("ip restricted", "expired access/refresh token", "needs_consent"),
+        ("restricted", "ip restricted", "needs_consent"),
+    ],
+)
+def test_settings_with_a_blank_are_phrases_of_the_description(phrase, description, kind):
+    """For servers that pack everything into one code; a single word stays a code."""
+    body = {"error": "invalid_grant", "error_description": description}
+    assert read(body, 400, dialect=Dialect(client_errors=(phrase,))).kind == kind
+
+
 def test_settings_compare_numbers_as_text():
     """Codes may be numbers."""
     assert read({"code": 40105}, dialect=Dialect(dead_errors=("40105",))).kind == "needs_consent"

@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 from worker.config.kinds import BOOLEAN, choice, duration, list_of, table_of_text, text, whole_number
-from worker.config.kinds_network import HEADERS, ORIGIN, RATE_LIMIT, REDIRECT_URI, url
+from worker.config.kinds_network import HEADER_NAME, HEADERS, ORIGIN, RATE_LIMIT, REDIRECT_URI, url
 from worker.config.names import NAME
 from worker.config.options import Option, Section
-from worker.config.presets import PLATFORM, PRESETS
+from worker.config.preset_files import preset_names
 from worker.config.refresh_rules import REFRESH_RULES
 from worker.config.sections.integration_rules import RULES, build, with_preset
 
@@ -26,7 +26,7 @@ _CODES = list_of(text(label="code"), '["some_error"]')
 _CLIENT = (
     Option(
         "preset",
-        choice(*PRESETS),
+        choice(*preset_names()),
         "Fills in what is known of a provider; what is given here wins.",
         example="arlo",
         alternative=True,
@@ -34,7 +34,7 @@ _CLIENT = (
     ),
     Option(
         "platform",
-        text(PLATFORM, 'the "acme" of https://acme.example.com', label="text"),
+        text(),
         "For presets whose addresses have the customer's name in them (Arlo: https://PLATFORM.arlo.co).",
         example="acme",
         alternative=True,
@@ -144,6 +144,13 @@ _API = (
         aliases=("origins", "allowed_hosts"),
     ),
     Option(
+        "token_header",
+        HEADER_NAME,
+        "For APIs that want the bare access token in a header of their own.",
+        default="Authorization",
+        example="X-Access-Token",
+    ),
+    Option(
         "rate_limit",
         RATE_LIMIT,
         'The most that is asked of the API, by all accounts together or, with "300/minute per account", by each.',
@@ -161,7 +168,7 @@ _API = (
         "refresh_when",
         REFRESH_RULES,
         "Answers that mean the token was rejected although no challenge says so: a status, and text that one header "
-        'line ("name: value") or the body contains, in any case.',
+        'line ("name: value") or the body contains, in any case. A status of success needs such a text.',
         default=[],
         example=[{"status": 403, "body": "token expired"}],
     ),
@@ -190,6 +197,20 @@ _QUIRKS = (
         example=",",
     ),
     Option(
+        "scope_parameter",
+        text(r"[A-Za-z0-9_.-]+", 'the name of a parameter, e.g. "user_scope"', label="text"),
+        "The parameter of the authorization URL that the scopes go into.",
+        default="scope",
+        example="user_scope",
+    ),
+    Option(
+        "unlisted_scopes",
+        list_of(_SCOPE, '["offline_access"]', separated=True),
+        "Scopes that the provider grants without listing them in its answer: if asked for, they count as granted.",
+        default=[],
+        example=["offline_access"],
+    ),
+    Option(
         "authorize_params",
         table_of_text(_AUTHORIZE_RESERVED),
         "More parameters for the authorization URL.",
@@ -213,21 +234,22 @@ _QUIRKS = (
     Option(
         "dead_errors",
         _CODES,
-        "Further error codes of the token endpoint that mean: the grant is dead, ask the owner.",
+        "Further error codes of the token endpoint, or phrases of its descriptions, that mean: the grant is dead, ask "
+        "the owner.",
         default=[],
         example=["token_revoked"],
     ),
     Option(
         "transient_errors",
         _CODES,
-        "Further error codes that mean: try again later.",
+        "Further codes, or phrases, that mean: try again later.",
         default=[],
         example=["rate_limited"],
     ),
     Option(
         "client_errors",
         _CODES,
-        "Further error codes that mean: the client is misconfigured, the grant is fine.",
+        "Further codes, or phrases, that mean: the client is at fault or shut out, the grant is fine.",
         default=[],
         example=["app_disabled"],
     ),

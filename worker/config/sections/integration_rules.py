@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from worker.config.kinds_network import insecure, origin_of
 from worker.config.model import Integration
-from worker.config.presets import PLATFORM, PRESETS, filled
+from worker.config.preset_files import Preset, filled, preset_names, read_preset
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,18 +26,17 @@ _TOKEN_FIELDS = frozenset({
 def with_preset(table: Mapping[str, object], spot: Spot) -> Mapping[str, object]:
     """The table with what its preset knows filled in. What needs a platform that is not there stays open."""
     name = table.get("preset")
-    preset = PRESETS.get(name) if isinstance(name, str) else None
-    if preset is None:
+    if name not in preset_names():
         if "platform" in table and "preset" not in table:
             spot.inside("platform").doubt('has no effect without a preset; write preset = "…" or remove it')
         return table
+    preset = read_preset(str(name))
+    _check_platform(preset, table, spot)
+    _check_scopes(preset, table, spot)
     platform = table.get("platform")
-    if platform is None and preset.platform:
-        spot.inside("platform").refuse(f'missing, preset "{name}" needs it; write platform = {preset.platform}')
-    fits = isinstance(platform, str) and re.fullmatch(PLATFORM, platform)
     whole = dict(table)
     for key, value in preset.values.items():
-        content = filled(value, str(platform)) if fits else value
+        content = filled(value, str(platform)) if preset.fits(platform) else value
         if "{platform}" in str(content):
             continue
         own = table.get(key)
@@ -47,6 +45,25 @@ def with_preset(table: Mapping[str, object], spot: Spot) -> Mapping[str, object]
         elif isinstance(content, dict) and isinstance(own, dict):
             whole[key] = {**content, **own}
     return whole
+
+
+def _check_platform(preset: Preset, table: Mapping[str, object], spot: Spot) -> None:
+    platform, inside = table.get("platform"), spot.inside("platform")
+    if not preset.platform:
+        if platform is not None:
+            inside.doubt(f'has no effect: preset "{preset.name}" needs none; remove it')
+    elif platform is None:
+        inside.refuse(f'missing, preset "{preset.name}" needs it; write platform = {preset.platform}')
+    elif isinstance(platform, str) and platform.strip() and platform.isprintable() and not preset.fits(platform):
+        inside.refuse(f"{spot.shown(platform)} does not fit; write {preset.platform}")
+
+
+def _check_scopes(preset: Preset, table: Mapping[str, object], spot: Spot) -> None:
+    """Scopes in the file replace the preset's, and with them the one that brings the refresh token."""
+    scopes = table.get("scopes")
+    for scope in preset.essential_scopes:
+        if isinstance(scopes, list) and scope not in scopes:
+            spot.inside("scopes").doubt(f'lacks "{scope}", without which there is no refresh token; add it')
 
 
 def _tokens_come_from_somewhere(reading: Reading) -> None:
@@ -86,6 +103,14 @@ def _client_proves_itself(reading: Reading) -> None:
         reading.doubt("client_auth", '"none" sends no secret, though one is given; write "basic" or remove the secret')
 
 
+def _token_has_its_header(reading: Reading) -> None:
+    taken = next(
+        (name for name in reading["headers"] or {} if name.lower() == str(reading["token_header"]).lower()), None
+    )
+    if taken is not None:
+        reading.spot.inside("headers").inside(taken).refuse("the access token goes there (token_header); remove it")
+
+
 def _token_names_are_known(reading: Reading) -> None:
     for name in reading["token_names"] or {}:
         if name not in _TOKEN_FIELDS:
@@ -107,6 +132,7 @@ RULES = (
     _addresses_are_safe,
     _tokens_go_somewhere,
     _client_proves_itself,
+    _token_has_its_header,
     _token_names_are_known,
     _codes_mean_one_thing,
 )

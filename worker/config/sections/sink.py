@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from worker.config.kinds import PATH, choice, text
+from worker.config.kinds import PATH, choice, duration, text, whole_number
 from worker.config.model import SinkConfig
 from worker.config.names import NAME
 from worker.config.options import Option, Reading, Section
+from worker.config.store_url import SERVER_URL, holds_password
 
 #: In the schema, so that a file written for a later version is told so instead of "unknown".
-_LATER = frozenset({"postgresql", "dlt"})
+_LATER = frozenset({"dlt"})
+#: Options of some types only; all others belong to every type.
+_OF_TYPE = {
+    "path": ("sqlite", "jsonl"),
+    "url": ("postgresql",),
+    "schema": ("postgresql",),
+    "rotate_bytes": ("jsonl",),
+    "rotate_every": ("jsonl",),
+}
+#: Bytes after which a file of lines is finished: a size that tools open at once, some hundred thousand rows.
+_ROTATE_BYTES = 64 * 2**20
+_PATHS = {"sqlite": "state/data.db", "jsonl": "state/data"}
 
 _OPTIONS = (
     Option(
         "type",
-        choice("sqlite", "jsonl", "postgresql", "dlt", later=" (the last two are not available in this version)"),
-        "sqlite: one database file, a table per kind of row. jsonl: a folder of text files, one JSON object a line.",
+        choice("sqlite", "jsonl", "postgresql", "dlt", later=" (the last is not available in this version)"),
+        "sqlite: one database file, a table per kind of row. jsonl: a folder of text files, one JSON object a line. "
+        "postgresql: tables on a server.",
         example="sqlite",
         required=True,
     ),
@@ -25,23 +38,64 @@ _OPTIONS = (
         example="state/data.db",
         aliases=("file", "folder", "directory"),
     ),
-    Option("url", text(), "Where the server is.", secret=True, later=True),
+    Option(
+        "url",
+        SERVER_URL,
+        "For postgresql: the server and its database. A URL with a password belongs in url_file, url_env or "
+        "url_command; it is read again when the server refuses it.",
+        example="postgresql://worker@db.example.org/warehouse",
+        secret=True,
+        quiet=True,
+        alternative=True,
+        aliases=("dsn", "database"),
+    ),
+    Option(
+        "schema",
+        text(r".{1,63}", "the name of a schema", label="name"),
+        "For postgresql: the schema of the tables, made if it is not there.",
+        default="public",
+        alternative=True,
+    ),
+    Option(
+        "rotate_bytes",
+        whole_number(1024, 2**40),
+        "For jsonl: a file of about this many bytes is finished, and the next one begins.",
+        default=_ROTATE_BYTES,
+        alternative=True,
+    ),
+    Option(
+        "rotate_every",
+        duration(1),
+        "For jsonl: a file is finished this long after its first row, at the next run or checkpoint. Without it: "
+        "only by size.",
+        example="1h",
+        alternative=True,
+    ),
 )
 
 
 def _fits_its_type(reading: Reading) -> None:
     kind = reading["type"]
     if kind in _LATER:
-        reading.refuse("type", f'"{kind}" is not available in this version; write "sqlite" or "jsonl"')
+        reading.refuse("type", f'"{kind}" is not available in this version; write "sqlite", "jsonl" or "postgresql"')
     elif kind is not None:
-        if reading.lacks("path"):
-            reading.refuse("path", f'missing; write path = "state/{"data.db" if kind == "sqlite" else "data"}"')
-        if "url" in reading.given:
-            reading.refuse("url", f"a sink of type {kind} has a path, not a URL; remove it")
+        for option, types in _OF_TYPE.items():
+            if kind not in types and option in reading.given:
+                reading.refuse(option, f"a sink of type {kind} has none; remove it")
+        if kind in _PATHS and reading.lacks("path"):
+            reading.refuse("path", f'missing; write path = "{_PATHS[kind]}"')
+        if kind == "postgresql" and reading.lacks("url"):
+            reading.refuse("url", 'missing; write url = "postgresql://USER@HOST/DATABASE", url_file or url_env')
+
+
+def _password_in_the_file(reading: Reading) -> None:
+    source = reading["url"]
+    if source is not None and source.literal is not None and holds_password(source.literal.reveal()):
+        reading.doubt("url", "a password that stands in the file in clear text; use url_file, url_env or url_command")
 
 
 def _build(name: str, reading: Reading) -> SinkConfig:
-    return SinkConfig(name, reading["type"], reading["path"])
+    return SinkConfig(name, **reading.values)
 
 
 SINKS = Section(
@@ -50,7 +104,7 @@ SINKS = Section(
     "Where rows go. Rows and the job's place are saved together.",
     _OPTIONS,
     _build,
-    rules=(_fits_its_type,),
+    rules=(_fits_its_type, _password_in_the_file),
     names=NAME,
     example_name="local",
 )

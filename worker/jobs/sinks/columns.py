@@ -5,16 +5,19 @@
     blob ───────────────────┘
 
 A column never narrows. Nothing is lost on the way: an int goes to real only while a double holds it exactly (up to
-2^53), otherwise to text; text takes `true`/`false`, digits, JSON, and bytes as hexadecimal digits.
+2^53), otherwise to text; text takes `true`/`false`, digits, JSON, and bytes as hexadecimal digits. SQLite has no type
+for Decimal and datetime: they are text, as they were written.
 """
 
 from __future__ import annotations
 
 import math
+from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from worker.jobs.sinks.values import to_json
+from worker.jobs.sinks.values import as_text, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,6 +49,8 @@ _KINDS: dict[type, Kind] = {
     bytes: Kind.BLOB,
     dict: Kind.JSON,
     list: Kind.JSON,
+    datetime: Kind.TEXT,
+    Decimal: Kind.TEXT,
 }
 _NOTHING = type(None)
 #: What SQLite takes for a kind unchanged.
@@ -91,7 +96,7 @@ def stored(value: Any, kind: Kind) -> Any:
         case Kind.REAL:
             return None if math.isnan(value) else float(value)
         case Kind.TEXT:
-            return _text(value)
+            return as_text(value)
         case Kind.JSON:
             return to_json(value)
         case _:
@@ -101,16 +106,6 @@ def stored(value: Any, kind: Kind) -> Any:
 def as_is(values: Iterable[Any], kind: Kind) -> bool:
     """Whether the database takes all of `values` for this kind unchanged, which is the common case by far."""
     return {type(value) for value in values} <= _NATIVE[kind]
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, list | dict):
-        return to_json(value)
-    return str(value)
 
 
 def restored(value: Any, before: Kind, after: Kind) -> Any:

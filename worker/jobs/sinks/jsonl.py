@@ -2,10 +2,12 @@
 
     PATH/INTEGRATION/ACCOUNT/JOB/registrations-000001.jsonl
     PATH/INTEGRATION/ACCOUNT/JOB/cursor.json
+    PATH/INTEGRATION/ACCOUNT/JOB/manifest.ndjson
 
 Rows are appended and synced first; then `cursor.json` is replaced in one step, and it records, beside the cursor and
 the fence, how far each table's newest file counts. What stands behind that length was never committed and is cut off
-before the next row is written. A file that has reached the limit is closed for good and the next number begins.
+before the next row is written. A file that is large or old enough is finished for good, the next number begins, and the
+manifest says so.
 
 The stream is held by a lock on `.lock`, which dies with its holder. With a key a row appears once for each change, the
 latest last: a file of lines cannot take a line back.
@@ -26,7 +28,8 @@ from worker.clock import rfc3339
 from worker.errors import Busy, FenceLost, WorkerError
 from worker.jobs.cursor import from_text, to_text
 from worker.jobs.sinks.durable import make_file, named_faults, replace_file
-from worker.jobs.sinks.jsonl_segments import Place, append, trim
+from worker.jobs.sinks.jsonl_manifest import settle
+from worker.jobs.sinks.jsonl_segments import Place, Rotation, append, file_name, trim
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,8 +38,6 @@ if TYPE_CHECKING:
     from worker.clock import Clock
     from worker.jobs.sinks import Stream, TableBatch
 
-#: Bytes after which a file is closed: a size that tools open at once and that holds some hundred thousand rows.
-SEGMENT_BYTES = 64 * 2**20
 #: Seconds to wait for another process on the same stream, and between two looks.
 _LOCK_TIMEOUT, _LOCK_PAUSE = 60.0, 0.02
 
@@ -50,26 +51,40 @@ class _Record:
     resets: int = 0
     #: The newest file of each table, and how many of its bytes count.
     tables: dict[str, Place] = field(default_factory=dict)
+    #: The manifest's newest lines: the files that were finished last, and the byte where they begin.
+    finished: list[dict[str, Any]] = field(default_factory=list)
+    manifest: int = 0
+
+    def finish(self, table: str, place: Place, now: float) -> None:
+        """Note that a file is finished."""
+        times = {"begun_at": rfc3339(place.begun), "finished_at": rfc3339(now)}
+        name = file_name(_file_name(table), place.segment)
+        self.finished.append({"table": table, "file": name, "rows": place.rows, "bytes": place.bytes, **times})
 
 
 class JsonlSink:
     """A folder of JSON lines. Holds nothing open between calls."""
 
-    def __init__(self, path: Path, clock: Clock, *, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(self, path: Path, clock: Clock, rotation: Rotation | None = None) -> None:
         #: Absolute path of the folder.
         self.path = path
-        self._clock = clock
-        self.segment_bytes = segment_bytes
+        self.clock = clock
+        self.rotation = rotation or Rotation()
 
     def open(self, stream: Stream, fence: int) -> JsonlSession:
         """See Sink."""
         folder = self.folder(stream)
         with held(folder):
-            record = self.read(folder)
+            record = self.settled(folder)
             if record.fence > fence:
                 raise FenceLost(evidence={"stream": str(stream), "fence": fence, "newer": record.fence})
             record.fence = fence
             trim(folder, {_file_name(table): place for table, place in record.tables.items()})
+            now = self.clock.now()
+            for table, place in record.tables.items():
+                if self.rotation.due(place, now):
+                    record.finish(table, place, now)
+                    record.tables[table] = place.following()
             self.save(folder, record)
         return JsonlSession(self, stream, record)
 
@@ -83,7 +98,7 @@ class JsonlSink:
         if not folder.is_dir():
             return
         with held(folder):
-            record = self.read(folder)
+            record = self.settled(folder)
             record.cursor, record.resets = {}, record.resets + 1
             self.save(folder, record)
 
@@ -102,14 +117,23 @@ class JsonlSink:
         found = from_text(text, str(path))
         try:
             tables = {table: Place(**place) for table, place in found["tables"].items()}
-            return _Record(found["cursor"], found["fence"], found["resets"], tables)
+            record = _Record(found["cursor"], found["fence"], found["resets"], tables)
+            record.finished, record.manifest = found.get("finished", []), found.get("manifest", 0)
+            return record
         except (KeyError, TypeError, AttributeError):
             raise WorkerError(f"{path} was not written by this program", hint="restore it, or move it away") from None
 
+    def settled(self, folder: Path) -> _Record:
+        """The stream's record, to be changed and saved, once the manifest has what is committed."""
+        record = self.read(folder)
+        record.finished, record.manifest = [], settle(folder, record.manifest, record.finished)
+        return record
+
     def save(self, folder: Path, record: _Record) -> None:
-        """Put the record in place: this is the commit."""
-        content = asdict(record) | {"updated_at": rfc3339(self._clock.now())}
+        """Put the record in place: this is the commit. Then the manifest says what was finished by it."""
+        content = asdict(record) | {"updated_at": rfc3339(self.clock.now())}
         replace_file(folder / "cursor.json", to_text(content).encode())
+        settle(folder, record.manifest, record.finished)
 
 
 class JsonlSession:
@@ -129,17 +153,19 @@ class JsonlSession:
 
     def write(self, batches: Mapping[str, TableBatch], cursor: Mapping[str, Any] | None) -> int:
         """See SinkSession."""
-        rows = 0
+        rows, now = 0, self._sink.clock.now()
         with held(self._folder):
-            record = self._sink.read(self._folder)
+            record = self._sink.settled(self._folder)
             if (record.fence, record.resets) != (self._fence, self._resets):
                 raise FenceLost(evidence={"stream": str(self._stream), "fence": self._fence})
             for table, batch in batches.items():
                 before = record.tables.get(table, Place())
                 stem = self._folder / _file_name(table)
-                place, count = append(stem, before, self._lines(table, batch), self._sink.segment_bytes)
-                record.tables[table] = place
-                rows += count
+                done = append(stem, before, self._lines(table, batch), self._sink.rotation, now)
+                record.tables[table] = done.place
+                rows += done.rows
+                for place in done.finished:
+                    record.finish(table, place, now)
             if cursor is not None:
                 record.cursor = json.loads(to_text(cursor))
             self._sink.save(self._folder, record)

@@ -1,8 +1,13 @@
-"""One table's files of lines: where the committed part ends, and how the next rows are put behind it."""
+"""One table's files of lines: where the committed part ends, how the next rows are put behind it, when a file is done.
+
+A file that has reached the limit is finished: it is never opened for writing again, and the next number begins. That
+happens in the middle of a checkpoint, too; the caller's commit then covers several files at once.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,37 +17,82 @@ from worker.jobs.sinks.durable import sync_folder
 from worker.jobs.sinks.values import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
+
+#: A size that tools open at once and that holds some hundred thousand rows.
+ROTATE_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """When a file is finished: at so many bytes, or so many seconds after its first row (None: however old)."""
+
+    bytes: int = ROTATE_BYTES
+    seconds: float | None = None
+
+    def due(self, place: Place, now: float) -> bool:
+        """Whether the newest file is to be finished; `now` in Unix seconds."""
+        old = self.seconds is not None and now - place.begun >= self.seconds
+        return place.bytes > 0 and (old or place.bytes >= self.bytes)
 
 
 @dataclass(frozen=True)
 class Place:
     """How far a table's newest file counts."""
 
-    #: Number of the newest file; 0 before the first.
+    #: Number of the newest file, which may not be there before its first row; 0 before the first.
     segment: int = 0
-    #: Committed bytes of it.
+    #: Committed bytes of it, and rows in them.
     bytes: int = 0
+    rows: int = 0
+    #: When its first row was written, in Unix seconds.
+    begun: float = 0.0
+
+    def following(self) -> Place:
+        """The beginning of the next file."""
+        return Place(self.segment + 1)
 
 
-def append(stem: Path, place: Place, rows: Iterable[Mapping[str, Any]], segment_bytes: int) -> tuple[Place, int]:
-    """Write rows behind `place`, durable on return; answers the new place and the number of rows.
+@dataclass(frozen=True)
+class Appended:
+    """What became of a write."""
+
+    place: Place
+    rows: int
+    #: Files that were finished by it, each as it stands for good.
+    finished: tuple[Place, ...]
+
+
+def append(stem: Path, place: Place, rows: Iterable[Mapping[str, Any]], rotation: Rotation, now: float) -> Appended:
+    """Write rows behind `place`, durable on return.
 
     What stands behind `place` is cut off first. The caller holds the stream's lock and commits the place afterwards.
     On an error the files are left as they were, as far as the error allows.
     """
-    place = _next_segment(stem, place, segment_bytes)
+    finished = []
+    if rotation.due(place, now):
+        finished.append(place)
+        place = place.following()
+    start = place = _present(stem, place)
     _drop_later(stem, place.segment)
-    path = _path(stem, place.segment)
+    count = 0
+    lines = (to_json(row).encode() + b"\n" for row in rows)
     try:
-        end, count = _write(path, place.bytes, rows)
+        for line in lines:
+            before = place.rows
+            place = _fill(_path(stem, place.segment), place, itertools.chain([line], lines), rotation.bytes, now)
+            count += place.rows - before
+            if rotation.due(place, now):
+                finished.append(place)
+                place = place.following()
     except BaseException:
         with contextlib.suppress(OSError):
-            os.truncate(path, place.bytes)
+            _drop_later(stem, start.segment)
+            os.truncate(_path(stem, start.segment), start.bytes)
         raise
-    sync_folder(path.parent)
-    return Place(place.segment, end), count
+    sync_folder(stem.parent)
+    return Appended(place, count, tuple(finished))
 
 
 def trim(folder: Path, places: Mapping[str, Place]) -> None:
@@ -52,34 +102,43 @@ def trim(folder: Path, places: Mapping[str, Place]) -> None:
         if not (stem and digits.isascii() and digits.isdigit()):
             continue
         place = places.get(stem, Place())
-        if int(digits) > place.segment:
+        if int(digits) > place.segment or (int(digits) == place.segment and place.bytes == 0):
             path.unlink()
         elif int(digits) == place.segment and path.stat().st_size > place.bytes:
             os.truncate(path, place.bytes)
 
 
-def _write(path: Path, start: int, rows: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
-    """Put the rows at byte `start`, synced; answers where they end and how many they are."""
+def file_name(stem: str, segment: int) -> str:
+    """The name of one of a table's files."""
+    return f"{stem}-{segment:06d}.jsonl"
+
+
+def _fill(path: Path, place: Place, lines: Iterator[bytes], limit: int, now: float) -> Place:
+    """Put lines behind `place` until there are no more or the file has `limit` bytes; synced on return."""
     descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    count = 0
+    size, rows = place.bytes, place.rows
     with open(descriptor, "wb", buffering=2**18) as file:  # noqa: PTH123 - it is open already
-        os.ftruncate(descriptor, start)
-        file.seek(start)
-        for row in rows:
-            file.write(to_json(row).encode() + b"\n")
-            count += 1
+        os.ftruncate(descriptor, size)
+        file.seek(size)
+        for line in lines:
+            file.write(line)
+            size, rows = size + len(line), rows + 1
+            if size >= limit:
+                break
         file.flush()
         os.fsync(descriptor)
-        return file.tell(), count
+    return Place(place.segment, size, rows, place.begun if place.bytes else now)
 
 
-def _next_segment(stem: Path, place: Place, segment_bytes: int) -> Place:
-    """The file to write to. A full one is followed by the next, and so is one that somebody has moved away."""
-    if place.segment == 0 or place.bytes >= segment_bytes:
-        return Place(place.segment + 1)
+def _present(stem: Path, place: Place) -> Place:
+    """The place to write at; the next file when somebody has moved the newest away."""
+    if place.segment == 0:
+        return place.following()
     path = _path(stem, place.segment)
+    if place.bytes == 0:
+        return place
     if not path.exists():
-        return Place(place.segment + 1)
+        return place.following()
     size = path.stat().st_size
     if size < place.bytes:
         raise WorkerError(
@@ -91,10 +150,12 @@ def _next_segment(stem: Path, place: Place, segment_bytes: int) -> Place:
 
 def _drop_later(stem: Path, segment: int) -> None:
     """Remove what an interrupted write has begun behind the newest committed file."""
-    later = _path(stem, segment + 1)
-    if later.exists():
-        later.unlink()
+    for number in itertools.count(segment + 1):
+        try:
+            _path(stem, number).unlink()
+        except FileNotFoundError:
+            return
 
 
 def _path(stem: Path, segment: int) -> Path:
-    return stem.with_name(f"{stem.name}-{segment:06d}.jsonl")
+    return stem.with_name(file_name(stem.name, segment))

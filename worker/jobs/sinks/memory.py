@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import threading
+from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import FenceLost, WorkerError
+from worker.jobs.sinks.values import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from worker.jobs.sinks import Stream, TableBatch
+
+#: Types that are shown as text, as the other embedded sinks keep them.
+_SHOWN = frozenset({datetime, Decimal})
 
 
 class MemorySink:
@@ -100,5 +106,5 @@ def _keyed(stream: Stream, table: str, batch: TableBatch) -> list[tuple[tuple[An
         if missing:
             raise WorkerError(f"a row for {table} has no {missing[0]!r}, which is its key")
         key = (stream.integration, stream.account, *(str(row[name]) for name in batch.key)) if batch.key else ()
-        rows.append((key, dict(row)))
+        rows.append((key, {name: as_text(value) if type(value) in _SHOWN else value for name, value in row.items()}))
     return rows

@@ -7,76 +7,30 @@ table holds what was last emitted, also where an API leaves a field out to say t
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from worker.errors import WorkerError
 from worker.jobs.sinks.columns import Kind, as_is, kind_of, stored
-from worker.jobs.sinks.sqlite_tables import OWNER, TableShape, check_table_name, fit, fold, quoted, read_table
-from worker.jobs.sinks.sqlite_tables import same_values as _same
+from worker.jobs.sinks.sideways import OWNER, check_key, chunks, fold, quoted, sideways
+from worker.jobs.sinks.sqlite_tables import TableShape, check_table_name, fit, read_table
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from worker.jobs.sinks import Stream, TableBatch
-
-    Row = Mapping[str, Any]
-
-#: Rows fitted and written at a time: enough to make the checks cheap, little enough to keep memory flat.
-CHUNK = 1000
 
 
 def write_rows(connection: sqlite3.Connection, stream: Stream, table: str, batch: TableBatch) -> int:
     """Add or replace the rows of one table within the transaction at hand. Answers their number."""
     check_table_name(table)
     count = 0
-    for chunk in _chunks(iter(batch.rows)):
-        columns = _sideways(chunk, table)
-        _check_key(columns, table, batch.key)
+    for chunk in chunks(batch.rows):
+        columns = sideways(chunk, table)
+        check_key(columns, table, batch.key)
         shape = _fitted(connection, table, batch.key, columns)
         _insert(connection, stream, shape, columns)
         count += len(chunk)
     return count
-
-
-def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    while chunk := list(islice(rows, CHUNK)):
-        yield chunk
-
-
-def _sideways(chunk: list[Row], table: str) -> dict[str, list[Any]]:
-    """The values of each column, by its first spelling."""
-    spellings: dict[str, list[str]] = {}
-    for name in dict.fromkeys(name for row in chunk for name in row):
-        if fold(name) in OWNER:
-            raise WorkerError(f"a row for {table} has a column {name!r}, which the sink fills itself")
-        spellings.setdefault(fold(name), []).append(name)
-    return {
-        names[0]: [row.get(names[0]) for row in chunk]
-        if len(names) == 1
-        else [_united(row, names, table) for row in chunk]
-        for names in spellings.values()
-    }
-
-
-def _united(row: Row, names: list[str], table: str) -> Any:
-    values = [row[name] for name in names if name in row]
-    if not _same(values):
-        raise WorkerError(
-            f"a row for {table} has {' and '.join(map(repr, (n for n in names if n in row)))} with different values; "
-            "SQLite takes them for one column",
-            hint="rename one of them in the job",
-        )
-    return next((value for value in values if value is not None), None)
-
-
-def _check_key(columns: Mapping[str, list[Any]], table: str, key: tuple[str, ...]) -> None:
-    by_fold = {fold(name): values for name, values in columns.items()}
-    for name in key:
-        values = by_fold.get(fold(name))
-        if values is None or any(value is None for value in values):
-            raise WorkerError(f"a row for {table} has no {name!r}, which is its key")
 
 
 def _fitted(

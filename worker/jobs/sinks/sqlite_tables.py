@@ -10,23 +10,20 @@ the spelling that came first. A row that has both, with different values, is ref
 
 from __future__ import annotations
 
-import string
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from worker.errors import Misconfigured, WorkerError
 from worker.jobs.sinks.columns import EXACT_IN_REAL, Kind, declared
+from worker.jobs.sinks.sideways import OWNER, fold, key_text, quoted
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping
 
-#: Columns that the sink adds: whose row it is.
-OWNER = ("_integration", "_account")
 _COPY = "_worker_copy"
 #: SQL function of the connection: a value of one kind as another (`columns.restored`).
 RESTORED = "worker_restored"
-_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 @dataclass(frozen=True)
@@ -45,16 +42,6 @@ class TableShape:
     columns: Mapping[str, Column]
     #: Folded names of the key beyond the owner; empty when rows are only added.
     key: tuple[str, ...]
-
-
-def fold(name: str) -> str:
-    """A name as SQLite compares it."""
-    return name.translate(_LOWER)
-
-
-def quoted(name: str) -> str:
-    """A name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def check_table_name(name: str) -> None:
@@ -94,7 +81,8 @@ def fit(
         return made
     if shape.key != folded_key:
         raise WorkerError(
-            f"the table {shape.name!r} has the key {_key(shape.key)}, but rows were emitted with the key {_key(key)}",
+            f"the table {shape.name!r} has the key {key_text(shape.key)}, but rows were emitted with the key "
+            f"{key_text(key)}",
             hint="keep the key, or emit to a table with another name",
         )
     before, after = dict(shape.columns), dict(shape.columns)
@@ -162,13 +150,3 @@ def _value(before: Column, after: Column) -> str:
     if before.kind is after.kind:
         return quoted(before.name)
     return f"{RESTORED}({quoted(before.name)}, '{before.kind.value}', '{after.kind.value}')"
-
-
-def _key(key: tuple[str, ...]) -> str:
-    return f"({', '.join(key)})" if key else "none"
-
-
-def same_values(values: list[Any]) -> bool:
-    """Whether several spellings of one column say the same, None counting as nothing said."""
-    said = [value for value in values if value is not None]
-    return all(value == said[0] and type(value) is type(said[0]) for value in said)
