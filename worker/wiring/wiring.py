@@ -239,13 +239,14 @@ class Wiring:
     def assignments(self, only: str | None = None) -> dict[str, Assignment]:
         """All configured jobs (or one), ready to run. Raises JobUnusable, Misconfigured."""
         from worker.runner.assignment import Assignment  # noqa: PLC0415 - as above
+        from worker.runner.definitions import definition_of  # noqa: PLC0415 - as above
 
         catalog = self.catalog()
         jobs = self.config.jobs if only is None else {only: self.job(only)}
         return {
             name: Assignment(
                 job,
-                catalog.get(job.uses),
+                definition_of(job, self.config, catalog),
                 self.sink(job),
                 self.client(job.integration),
                 self._limiter(job.integration),
