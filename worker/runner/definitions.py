@@ -45,6 +45,9 @@ def _resource(config: ResourceConfig) -> Resource:
     from worker.jobs.rest.resource import Increment, Resource  # noqa: PLC0415 - as above
 
     wanted = config.incremental
+    increment = wanted and Increment(
+        wanted.field, wanted.param, wanted.initial, wanted.overlap, ascending=wanted.order == "ascending"
+    )
     settings: dict[str, Any] = dict(config.paging.settings)
     return Resource(
         name=config.name,
@@ -54,8 +57,7 @@ def _resource(config: ResourceConfig) -> Resource:
         style=type(STYLES[config.paging.style])(**settings),
         rows=config.rows,
         key=config.primary_key,
-        increment=wanted
-        and Increment(wanted.field, wanted.param, wanted.initial, wanted.overlap, wanted.order == "ascending"),
+        increment=increment or None,
         columns=config.fields,
         parent=config.parent,
         parent_fields=config.parent_fields,

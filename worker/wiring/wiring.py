@@ -269,9 +269,10 @@ class Wiring:
         config = SinkConfig("", "sqlite", self.state_folder / "data.db")
         if job.sink is not None:
             config = self.config.sinks[job.sink]
-        place = replace(config, name="")
+        # dlt keeps cursors and a working folder under the sink's name.
+        place = config if config.type == "dlt" else replace(config, name="")
         if place not in self._sinks:
-            maker = SinkMaker(self.environ, self.config.base_dir, self.scrubber, self.clock)
+            maker = SinkMaker(self.environ, self.config.base_dir, self.scrubber, self.clock, self.state_folder)
             self._sinks[place] = maker.make(config)
         return self._sinks[place]
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: Rows after which a commit is worth its cost, at the next page's end.
 _COMMIT_ROWS = 1000
 #: The parent was listed, and its child is gone meanwhile.
-_GONE = frozenset({404, 410})
+GONE = frozenset({404, 410})
 
 
 def read_resources(ctx: Context, resources: Sequence[Resource]) -> None:
@@ -96,7 +96,7 @@ class _FamilyReading:
             for page in self._ctx.pages(path, params=params, rows=child.rows, style=child.style):
                 self._deliver(child, page.rows, inherited)
         except WorkerError as error:
-            if error.evidence.get("status") not in _GONE:
+            if error.evidence.get("status") not in GONE:
                 raise
             self._ctx.log.info("a parent's rows are gone", extra={"resource": child.name, "path": path})
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from worker.jobs.paging import Style
 
-_PLACEHOLDER = re.compile(r"\{([A-Za-z][A-Za-z0-9_]*)\.([^{}\s]+)\}")
+PLACEHOLDER = re.compile(r"\{([A-Za-z][A-Za-z0-9_]*)\.([^{}\s]+)\}")
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def filled(text: str, row: Mapping[str, Any], *, in_path: bool) -> str:
             raise WorkerError(f"a row of {match[1]} has no {match[2]!r} to make {text!r} from; it has {known}")
         return quote(_text(found), safe="") if in_path else _text(found)
 
-    return _PLACEHOLDER.sub(value, text)
+    return PLACEHOLDER.sub(value, text)
 
 
 def filled_params(params: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
