@@ -1,11 +1,12 @@
-"""A JSON API that wants a token of a running sandbox: collections with `since`, `limit` and `after`, sorted by time and
-id, and what hangs below a row at COLLECTION/ID/NAME.
+"""A JSON API that wants a token of a running sandbox: collections with `since`, `limit` and `after` (the place of the
+last row, so that pages do not shift), and what hangs below a row at COLLECTION/ID/NAME.
 """
 
 from __future__ import annotations
 
 import json
 import threading
+from datetime import UTC, datetime
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
@@ -30,6 +31,8 @@ class JsonApi:
         self.after_page: Callable[[int], Any] = lambda _number: None
         #: Seconds since 1970 for the Date header; None: no such header.
         self.date: float | None = None
+        #: Rows are sorted by their time, else by their id.
+        self.by_time = True
         self._sandbox = sandbox
         handler = type("Handler", (_Handler,), {"api": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -49,9 +52,17 @@ class JsonApi:
     def fill(self, name: str, count: int, *, minutes: bool = False) -> None:
         """Rows that changed one second (or minute) after the other, every two at the same time."""
         self.collections[name] = [
-            {"id": number, "name": f"{name} {number}", "updated_at": _time(number // 2 * (60 if minutes else 1))}
+            {"id": number, "name": f"{name} {number}", "updated_at": self.time(number // 2 * (60 if minutes else 1))}
             for number in range(1, count + 1)
         ]
+
+    def moment(self, seconds: int) -> float:
+        """Seconds after the beginning of 2026, as seconds since 1970."""
+        return datetime(2026, 1, 1, tzinfo=UTC).timestamp() + seconds
+
+    def time(self, seconds: int) -> str:
+        """The same as the API writes it."""
+        return datetime.fromtimestamp(self.moment(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def refuses(self, token: str) -> str:
         """Why a token is no good; empty when it is."""
@@ -70,19 +81,21 @@ class JsonApi:
         if below:
             rows = [row for row in rows if str(row["parent"]) == below[0]]
         chosen = [row for row in rows if row.get("updated_at", "") >= query.get("since", "")]
-        chosen.sort(key=lambda row: (row.get("updated_at", ""), row["id"]))
-        start, limit = int(query.get("after", 0)), int(query.get("limit", 2))
-        following = start + limit if start + limit < len(chosen) else None
-        return {"data": chosen[start : start + limit], "meta": {"next": following}}
+        chosen.sort(key=self._place)
+        if "after" in query:
+            chosen = [row for row in chosen if self._place(row) > tuple(json.loads(query["after"]))]
+        rows = chosen[: int(query.get("limit", 2))]
+        more = len(chosen) > len(rows)
+        return {"data": rows, "meta": {"next": json.dumps(self._place(rows[-1])) if more else None}}
 
-
-def _time(seconds: int) -> str:
-    return f"2026-01-01T{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}Z"
+    def _place(self, row: dict[str, Any]) -> tuple[str, int]:
+        return (row.get("updated_at", "") if self.by_time else "", row["id"])
 
 
 class _Handler(BaseHTTPRequestHandler):
     api: JsonApi
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # one packet for an answer
 
     def do_GET(self) -> None:
         asked = urlsplit(self.path)
@@ -109,6 +122,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+    def handle_one_request(self) -> None:
+        super().handle_one_request()
+        if not self.wfile.closed:
+            self.wfile.flush()
 
     def log_message(self, *_: object) -> None:
         """Nothing is said."""

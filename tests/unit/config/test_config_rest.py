@@ -32,14 +32,14 @@ def test_resource_is_read_with_all_it_says(folder):
     """Everything in its place."""
     text = (
         _JOB + _NAMED + 'path="/c"\nprimary_key="id"\nfields=["id", "address.city"]\nparams={on=true, day=2026-01-31}\n'
-        'paging={style="offset", limit=50}\n'
+        'paging={style="cursor", path="next"}\n'
         'incremental={field="at", param="since", initial=2020-01-01T00:00:00Z, overlap="5m", order="ascending"}\n'
         '[[jobs.j.resources]]\nname="notes"\npath="/c/{customers.id}/notes"\nprimary_key=["_customers_id", "n"]\n'
         'fields={n="number"}\n'
     )
     first, second = folder.load(text).jobs["j"].resources
     assert first.fields == (("id", "id"), ("address_city", "address.city"))
-    assert (first.params, first.paging) == ({"on": "true", "day": "2026-01-31"}, Paging("offset", {"limit": 50}))
+    assert (first.params, first.paging) == ({"on": "true", "day": "2026-01-31"}, Paging("cursor", {"path": "next"}))
     assert first.incremental == Increment("at", "since", "2020-01-01T00:00:00Z", 300.0, "ascending")
     assert (second.parent, second.parent_fields, second.fields) == ("customers", ("id",), (("n", "number"),))
 
@@ -67,6 +67,11 @@ FAULTS = [
     ),
     (_NAMED + 'primary_key="id"\nfields=["name"]', "resources[1].fields", 'keeps no "id", which is the primary_key'),
     (_NAMED + 'fields=["a.b", "a_b"]', "resources[1].fields", 'become the column "a_b"'),
+    (
+        _NAMED + 'primary_key="id"\npaging="offset"\nincremental={field="at", param="s", order="ascending"}',
+        "resources[1].paging",
+        "some would be skipped",
+    ),
     (_NAMED + "params={a={b=1}}", "resources[1].params.a", "text, a number, or a list"),
     (
         _NAMED + 'primary_key="id"\n[[jobs.j.resources]]\nname="n"\npath="/{customers.id}"\nprimary_key="id"\n'

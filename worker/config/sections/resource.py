@@ -129,6 +129,17 @@ def parent_columns(parent: str | None, fields: Sequence[str]) -> list[str]:
     return [f"_{parent}_{field.replace('.', '_')}" for field in fields] if parent else []
 
 
+def _never_skips(reading: Reading) -> None:
+    """In a list that is sorted by change a changed row goes to the end, and all behind it move up by one."""
+    wanted, paging = reading["incremental"], reading["paging"]
+    if wanted and paging and wanted.order == "ascending" and paging.style in {"offset", "page"}:
+        reading.refuse(
+            "paging",
+            f'style "{paging.style}" counts rows, and those of a list sorted by change move up while it is read: some '
+            'would be skipped; remove order = "ascending", and ask for another order in params',
+        )
+
+
 def _build(_name: str, reading: Reading) -> ResourceConfig:
     values = dict(reading.values)
     return ResourceConfig(
@@ -150,7 +161,7 @@ RESOURCES = Section(
     'What a job without code reads: `uses = "rest"`, and a table of this kind for each collection (docs/rest.md).',
     _OPTIONS,
     _build,
-    rules=(_place_of_it, _fits_together),
+    rules=(_place_of_it, _fits_together, _never_skips),
 )
 
 

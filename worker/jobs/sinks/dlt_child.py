@@ -102,7 +102,10 @@ def explanation(error: BaseException) -> dict[str, str]:
     for one in chain:
         if isinstance(one, config):
             return {"kind": "config", "error": _words(one)}
-        if isinstance(one, TransientException | OSError):
+        # Every driver has an OperationalError (PEP 249): no connection, or not with this password.
+        if type(one).__name__ == "OperationalError" and "authentication" in str(one):
+            return {"kind": "config", "error": _words(one)}
+        if isinstance(one, TransientException | OSError) or type(one).__name__ == "OperationalError":
             return {"kind": "later", "error": _words(one)}
     return {"kind": "failed", "error": _words(getattr(error, "exception", None) or error)}
 
