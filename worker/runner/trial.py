@@ -6,11 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import UsageFault
-from worker.jobs.sinks import Sweeping
+from worker.jobs.sinks import Heeding, Sweeping
 from worker.jobs.sinks.memory import MemorySink
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from worker.jobs.sinks import Sink, SinkSession, Stream, TableBatch
 
@@ -63,6 +63,10 @@ class _SinceSession:
     def __init__(self, session: SinkSession, since: dict[str, Any]) -> None:
         self._session = session
         self.cursor = since
+
+    def heed(self, check: Callable[[], None]) -> None:
+        if isinstance(self._session, Heeding):
+            self._session.heed(check)
 
     def write(self, batches: Mapping[str, TableBatch], cursor: Mapping[str, Any] | None) -> int:
         return self._session.write(batches, cursor)
