@@ -12,6 +12,7 @@ anything else                       failed: a fault in the job or an answer nobo
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
 
 import requests
 
@@ -121,8 +122,17 @@ def error_text(error: BaseException | None, scrubber: Scrubber) -> str:
     if isinstance(error, WorkerError):
         words = error.message
     elif isinstance(error, _NETWORK):
-        asked = getattr(error.request, "url", None) or "the other side"
-        words = f"{asked.partition('?')[0]} {what_happened(error)}"
+        words = f"{_asked(error)} {what_happened(error)}"
     else:
         words = f"{type(error).__name__}: {error}"
     return scrubber(words)[:_LONGEST_ERROR]
+
+
+def _asked(error: requests.RequestException) -> str:
+    """Who was asked, without what an address may hold of secrets: credentials, query, fragment."""
+    try:
+        parts = urlsplit(getattr(error.request, "url", None) or "")
+    except ValueError:
+        return "the other side"
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", "")) if host else "the other side"
