@@ -5,6 +5,7 @@ DeadlineExceeded                    timed_out; the next firing starts from the l
 Interrupted, FenceLost              interrupted; starts again first thing
 AccountPaused                       interrupted; made up for as soon as the account is resumed
 NeedsConsent, Misconfigured         failed; made up for as soon as a human has acted
+OutOfQuota                          retrying, when the rate limit leaves room again, however often
 TryAgainLater, network, 429, 5xx    retrying, after the time the other side asked for at least; then failed
 anything else                       failed: a fault in the job or an answer nobody expected
 """
@@ -25,10 +26,11 @@ from worker.errors import (
     Interrupted,
     Misconfigured,
     NeedsConsent,
+    OutOfQuota,
     TryAgainLater,
     WorkerError,
 )
-from worker.jobs.answers import retry_after
+from worker.jobs.answers import asked_wait
 from worker.states import RunState
 from worker.store.runs import RunEnd
 
@@ -53,6 +55,8 @@ def wait_before_retry(error: BaseException, attempt: int, now: float, chance: fl
             return None
     elif not isinstance(error, TryAgainLater | _NETWORK):
         return None
+    if isinstance(error, OutOfQuota):
+        attempt = 1  # nothing has failed, so nothing is gained by waiting longer each time
     return wait_after(attempt, asked_for(error, now), chance, first=FIRST_RETRY)
 
 
@@ -61,7 +65,7 @@ def asked_for(error: BaseException, now: float) -> float | None:
     if isinstance(error, TryAgainLater):
         return error.after
     if isinstance(error, requests.HTTPError) and error.response is not None:
-        return retry_after(error.response, now)
+        return asked_wait(error.response, now)
     return None
 
 
