@@ -47,6 +47,9 @@ def list_jobs(context: typer.Context) -> None:
     due: dict[str, list[Due]] = {}
     for entry in wiring.store.schedule.entries():
         due.setdefault(entry.job, []).append(entry)
+    late: dict[str, list[str]] = {}
+    for one in wiring.store.freshness.late(wiring.clock.now()):
+        late.setdefault(one.job, []).append(one.account.name)
     rows: list[dict[str, Any]] = []
     for job in wiring.config.jobs.values():
         try:
@@ -63,6 +66,7 @@ def list_jobs(context: typer.Context) -> None:
                 "accounts": len(entries),
                 "next_due": rfc3339(entries[0].next_due) if entries else None,
                 "parked": [entry.account.name for entry in entries if entry.parked],
+                "late": late.get(job.name, []),
                 "description": definition.doc if definition else None,
                 "fault": fault,
             }
@@ -70,7 +74,7 @@ def list_jobs(context: typer.Context) -> None:
     if called.as_json:
         print_json(rows)
     else:
-        columns = ("job", "uses", "integration", "schedule", "accounts", "next_due", "fault")
+        columns = ("job", "uses", "integration", "schedule", "accounts", "next_due", "late", "fault")
         print_table(columns, rows, empty="no jobs are configured; worker config example")
 
 

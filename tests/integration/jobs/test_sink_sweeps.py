@@ -47,10 +47,10 @@ def rows(*numbers):
     return [{"id": number, "name": f"n{number}"} for number in numbers]
 
 
-def listing(sink, emitted=(), *, seen=(), job="list", account="acme", brake=None, during=lambda: None):
+def listing(sink, emitted=(), *, seen=(), job="list", account="acme", brake=Brake, during=lambda: None):
     """One run that lists the table `t`; answers what became of it."""
     session = sink.open(Stream(job, "books", account), next(_FENCES))
-    with closing(session), Buffer(session, brake=brake or Brake()) as buffer:
+    with closing(session), Buffer(session, brake=brake) as buffer:
         buffer.emit("t", emitted, key="id")
         buffer.seen("t", seen)
         during()
@@ -180,7 +180,7 @@ def test_empty_listing_is_held_however_few_rows_there_are(sink):
 def test_brake_that_is_off_lets_everything_go(sink):
     """The operator's word."""
     listing(sink, rows(1, 2, 3))
-    listing(sink, brake=Brake(Rule(None)))
+    listing(sink, brake=lambda: Brake(Rule(None)))
     assert ids(sink) == []
 
 
