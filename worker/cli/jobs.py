@@ -15,6 +15,7 @@ from worker.errors import AccountPaused, JobUnusable, NeedsConsent, TryAgainLate
 from worker.states import AccountState
 
 if TYPE_CHECKING:
+    from worker.jobs.listing import Swept
     from worker.runner.assignment import Assignment
     from worker.runner.attempt import Attempted
     from worker.store.records import Account, Due
@@ -157,6 +158,7 @@ def _dry_run(
             {
                 "account": account.label,
                 "tables": sink.tables,
+                "deletions": [_deletions(swept) for swept in sink.swept],
                 "cursor": sink.read_cursor(stream),
                 "error": fault.message if fault else None,
             }
@@ -168,6 +170,9 @@ def _dry_run(
             for table, rows in item["tables"].items():
                 say(f"{item['account']} {table}: {len(rows)} rows")
                 print_table(list(dict.fromkeys(name for row in rows for name in row)), rows)
+            for gone in item["deletions"]:
+                would = f"would be held ({gone['held']})" if gone["held"] else "would be deleted"
+                say(f"{item['account']} {gone['table']}: {gone['rows']} rows {would}: {'; '.join(gone['sample'])}")
             if item["error"]:
                 say(f"{item['account']}: {item['error']}")
             elif not item["tables"]:
@@ -175,6 +180,12 @@ def _dry_run(
         tell("A dry run: nothing was written, and no cursor moved.")
     if failed is not None:
         raise failed if not as_json else typer.Exit(failed.exit_code)
+
+
+def _deletions(swept: Swept) -> dict[str, Any]:
+    """What a complete listing would take away."""
+    rows, held = swept.gone.rows, swept.objection or None
+    return {"table": swept.table, "rows": rows, "sample": list(swept.sample), "held": held}
 
 
 def _told(wiring: Wiring, account: Account, attempted: Attempted) -> WorkerError | None:

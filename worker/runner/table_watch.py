@@ -12,7 +12,8 @@ from worker.errors import WorkerError
 from worker.events import DeletionsHeld, IncidentOpened
 from worker.jobs.brake import Brake, read_rule
 from worker.jobs.shapes import drift
-from worker.store.observed import NOTHING, Observed, Profile
+from worker.store.observed import NOTHING, Observed
+from worker.store.profiles import Profile
 from worker.store.records import SCHEMA_CHANGE, Finding
 
 if TYPE_CHECKING:

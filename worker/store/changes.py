@@ -21,6 +21,7 @@ from worker.store.accounts import to_account
 from worker.store.database import storable
 from worker.store.matters import Matter, announce_matter
 from worker.store.notifications import HELD, RECOVERED
+from worker.store.profiles import note_swept
 from worker.store.tables import AccountRow, HeldChangeRow
 
 if TYPE_CHECKING:
@@ -144,6 +145,8 @@ def hold(session: Session, claim: Claim, swept: Swept, now: float) -> None:
 def _end(session: Session, row: HeldChangeRow, decision: Decision, now: float) -> None:
     row.state, row.decided_at, row.decided_by = decision.state, now, storable(decision.by)
     row.applied = decision.applied
+    if row.state == APPROVED and row.applied is not None:
+        note_swept(session, (row.job, row.account_id, row.table_name), row.applied, now)
     done = f", {row.applied} rows deleted" if row.applied is not None and row.state == APPROVED else ""
     words = f"{row.job} of {decision.account.label}: {row.state} by {row.decided_by}{done}"
     announce_matter(session, RECOVERED, _matter(row, decision.account, words), now)

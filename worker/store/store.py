@@ -22,7 +22,7 @@ from worker.store.key_check import verify_key
 from worker.store.locks import FileLocks
 from worker.store.migrate import schema_version, upgrade
 from worker.store.notifications import Notifications
-from worker.store.observed import Profiles
+from worker.store.profiles import Profiles
 from worker.store.reconciliation import is_blank, reconcile
 from worker.store.runs import Runs
 from worker.store.schedule import Schedule

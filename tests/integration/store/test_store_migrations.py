@@ -24,7 +24,7 @@ from worker.store.changes import Changes
 from worker.store.database import Database
 from worker.store.freshness import Freshness
 from worker.store.locks import FileLocks
-from worker.store.observed import Profiles
+from worker.store.profiles import Profiles
 from worker.store.records import RunCounts
 from worker.store.runs import Runs
 from worker.store.store import open_store
