@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Seconds between two looks.
+_INTERVAL = 120.0
 #: Seconds after the start in which nobody is told: a fleet's missed runs take some minutes.
 _GRACE = 600.0
 #: Intervals that may pass without a success.
-_INTERVALS = 3
+_PAUSES = 3
 #: Firings of a cron line that are looked at for the longest pause between two: a week of a daily one.
 _FIRINGS = 8
 #: Seconds after which values of another kind are no news any more: whoever had to act upon them was told.
@@ -41,12 +43,12 @@ def late_after(job: JobConfig, now: float) -> float | None:
     if job.late_after is not None:
         return job.late_after or None
     if job.every is not None:
-        return _INTERVALS * job.every + job.timeout
+        return _PAUSES * job.every + job.timeout
     timetable, moments = Timetable(job), [now]
     while len(moments) <= _FIRINGS and (following := timetable.after("", moments[-1])) is not None:
         moments.append(following)
     pauses = [later - sooner for sooner, later in pairwise(moments[1:])]
-    return _INTERVALS * max(pauses) + job.timeout if pauses else None
+    return _PAUSES * max(pauses) + job.timeout if pauses else None
 
 
 class FreshnessWatch:
@@ -57,14 +59,19 @@ class FreshnessWatch:
         self._clock = clock
         self._announce = announce
         self._begun = clock.monotonic()
+        self._looked_at = float("-inf")
         #: What the schedule has, as far as this process knows.
         self._expected: dict[str, tuple[JobConfig, float | None]] = {}
 
     def look(self, assignments: Mapping[str, Assignment]) -> None:
-        """Every half minute: take up what jobs there are, and tell what is late."""
-        now = self._clock.now()
+        """Every now and then: take up what jobs there are, and tell what is late. The whole schedule is read for it."""
+        moment = self._clock.monotonic()
+        if moment - self._looked_at < _INTERVAL:
+            return
+        self._looked_at, now = moment, self._clock.now()
+        fresh = self._store.freshness.unexpected()
         for name, assignment in assignments.items():
-            self._expect(name, assignment.config, now)
+            self._expect(name, assignment.config, now, fresh=name in fresh)
         if self._clock.monotonic() - self._begun >= _GRACE:
             self.tell()
         self._close_settled(now)
@@ -81,11 +88,12 @@ class FreshnessWatch:
             log.warning("a job is late", extra={**facts, "failures": one.failures})
             self._announce(JobLate(one.account.integration, one.account.name, one.job, one.since))
 
-    def _expect(self, name: str, job: JobConfig, now: float) -> None:
+    def _expect(self, name: str, job: JobConfig, now: float, *, fresh: bool) -> None:
         before = self._expected.get(name)
-        if before is not None and before[0] == job and self._store.freshness.expected(name):
+        known = before is not None and before[0] == job
+        if known and not fresh:
             return
-        seconds = before[1] if before is not None and before[0] == job else late_after(job, now)
+        seconds = before[1] if before is not None and known else late_after(job, now)
         self._store.freshness.expect(name, seconds, now)
         self._expected[name] = (job, seconds)
 

@@ -63,15 +63,13 @@ class Freshness:
             changed = row_count(session.execute(rows.where(other).values(late_after=seconds)))
             return changed + row_count(session.execute(rows.where(begun).values(expected_since=now)))
 
-    def expected(self, job: str) -> bool:
-        """Whether every scheduled row of the job has been looked at."""
+    def unexpected(self) -> frozenset[str]:
+        """Jobs with rows that nobody has looked at yet: new accounts, a job that came back."""
         query = select(col(ScheduleRow.job)).where(
-            col(ScheduleRow.job) == job,
-            col(ScheduleRow.next_due).is_not(None),
-            col(ScheduleRow.expected_since).is_(None),
+            col(ScheduleRow.next_due).is_not(None), col(ScheduleRow.expected_since).is_(None)
         )
         with self._database.read() as session:
-            return session.execute(query.limit(1)).first() is None
+            return frozenset(session.scalars(query.distinct()))
 
     def late(self, now: float) -> Sequence[Late]:
         """What is late now, longest first."""

@@ -152,6 +152,7 @@ def test_overdue_success_is_told_once_and_its_end(listed, clock):
     clock.advance(605)  # past the grace after a start
     for _ in range(2):
         watch.look(assignments)
+        clock.advance(300)
     assert [(event.job, event.account) for event in heard] == [("things", "acme")]
     late = store.freshness.late(clock.now())
     assert [one.job for one in late] == ["things"]
