@@ -92,6 +92,7 @@ def _look(config: Config) -> dict[str, Any]:
     url = "" if path is not None else config.store.read_url(os.environ, config.base_dir)
     found = take(url, path, _LIMIT)
     _mark_cut_off(found["last_runs"], path)
+    _mark_unfinished(found["backfills"], path)
     daemon = _daemon(config)
     return {
         "daemon": daemon,
@@ -121,6 +122,17 @@ def _mark_cut_off(runs: list[dict[str, Any]], database: Path | None) -> None:
             continue
         if holder_of(lock_folder(database), run_lock(run["job"], account_id)) is None:
             run |= {"state": "interrupted", "error": "its process is gone; the daemon starts it again first"}
+
+
+def _mark_unfinished(backfills: list[dict[str, Any]], database: Path | None) -> None:
+    """A backfill whose process is gone waits for somebody to go on with it."""
+    from worker.store.files import lock_folder
+    from worker.store.locks import holder_of, run_lock
+
+    for row in backfills:
+        lock, runs = run_lock(row["job"], row.pop("account_id")), bool(row.pop("running"))
+        gone = database is not None and holder_of(lock_folder(database), lock) is None
+        row["state"] = "running" if runs and not gone else "unfinished"
 
 
 def _faults(config: Config, daemon: str | None) -> list[dict[str, str]]:
@@ -176,6 +188,7 @@ def _show(found: dict[str, Any]) -> None:
         label, failing = f"{row['integration']}/{row['account']}", span(now - row["failing_since"])
         say(f"job       {row['job']} of {label} failed {row['failures']} times in a row, for {failing}")
         say(f"    last error: {row['last_error'] or '-'}")
+    _show_backfills(found["backfills"], now)
     for row in found["incidents"]:
         say(f"incident  {row['integration']} {row['kind']}, {span(now - row['opened_at'])}: {row['cause']}")
         say(f"    mend it: {row['remedy']}")
@@ -199,6 +212,12 @@ def _show(found: dict[str, Any]) -> None:
     say("")
     runs = [{**row, "started": _relative(row["started_at"], now)} for row in found["last_runs"]]
     print_table(("id", "job", "integration", "account", "state", "started", "rows", "error"), runs, empty="no runs yet")
+
+
+def _show_backfills(backfills: list[dict[str, Any]], now: float) -> None:
+    for row in backfills:
+        began = span(now - row["last_started"])
+        say(f"backfill  {row['job']} of {row['integration']}/{row['account']} {row['state']}, begun {began} ago")
 
 
 def _relative(moment: float | None, now: float) -> str:

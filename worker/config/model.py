@@ -178,6 +178,10 @@ class JobConfig:
     #: Whether a firing that was missed while nothing ran is made up for.
     catch_up: bool
 
+    def covers(self, integration: str, account: str) -> bool:
+        """Whether this account is among those the job runs for."""
+        return integration == self.integration and (self.accounts is None or account in self.accounts)
+
 
 @dataclass(frozen=True)
 class SinkConfig:

@@ -42,16 +42,41 @@ class LimitReached(RunEnded):
     """The run was to stop after so many rows."""
 
 
+class Allowance:
+    """How many rows a run may emit, all its streams together."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._taken = 0
+
+    def take(self) -> None:
+        """Leave to emit one row. Raises LimitReached when there is none left."""
+        if self._limit is None:
+            return
+        with self._lock:
+            if self._taken >= self._limit:
+                raise LimitReached(f"the limit of {self._limit} rows is reached")
+            self._taken += 1
+
+
 class Buffer:
-    """The rows and the cursor of one run, on their way into one sink. Safe to use from a job's own threads.
+    """The rows and the cursor of one stream, on their way into one sink. Safe to use from a job's own threads.
 
     A context manager: leaving it forgets whatever `checkpoint` or `finish` has not committed.
     """
 
-    def __init__(self, session: SinkSession, *, folder: Path | None = None, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        session: SinkSession,
+        *,
+        folder: Path | None = None,
+        limit: int | None = None,
+        allowance: Allowance | None = None,
+    ) -> None:
         self._session = session
         self._folder = folder
-        self._limit = limit
+        self._allowance = allowance or Allowance(limit)
         self._lock = threading.RLock()
         self._cursor = session.cursor
         self._pending: dict[str, _Rows] = {}
@@ -94,8 +119,7 @@ class Buffer:
             if pending.key != names:
                 raise WorkerError(f"rows for {table} were emitted with the key {names}, and before with {pending.key}")
             for row in single:
-                if self._limit is not None and self.emitted >= self._limit:
-                    raise LimitReached(f"the limit of {self._limit} rows is reached")
+                self._allowance.take()
                 pending.add(plain_row(row, table))
                 self.emitted += 1
 

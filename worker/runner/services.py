@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from worker.accounts.refresh import Refresher
     from worker.clock import Clock
     from worker.events import Events
+    from worker.jobs.progress import Progress
+    from worker.jobs.sinks import Stream
     from worker.redact import Scrubber
     from worker.runner.pace import Stopping
     from worker.store.store import Store
@@ -29,3 +32,5 @@ class Services:
     user_agent: str
     #: Where rows wait for their checkpoint when memory is not to hold them; None: where temporary files go.
     spool: Path | None = None
+    #: Told how far runs have come: whose, and their id.
+    watcher: Callable[[Stream, str, Progress], None] = lambda _stream, _run_id, _progress: None

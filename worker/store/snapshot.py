@@ -54,6 +54,13 @@ _SCHEDULE = (
     " sum(CASE WHEN s.running THEN 1 ELSE 0 END), sum(CASE WHEN s.parked <> '' THEN 1 ELSE 0 END)"
     " FROM schedule s WHERE s.next_due IS NOT NULL GROUP BY s.job ORDER BY s.job LIMIT ?"
 )
+#: Jobs run for a window of time (`worker.jobs.window`) that have not come to its end.
+_BACKFILLS = (
+    "SELECT s.job, s.account_id, a.integration, a.name, s.running, s.last_started"
+    " FROM schedule s JOIN account a ON a.id = s.account_id"
+    " WHERE replace(s.job, '@', '') <> s.job AND s.last_started IS NOT NULL"
+    " AND (s.last_success IS NULL OR s.last_success < s.last_started) ORDER BY s.last_started DESC LIMIT ?"
+)
 #: Routes that have not taken everything, and nothing since they were given up on.
 _ROUTES = (
     "SELECT d.route, count(*), min(n.created_at), max(d.attempts), max(d.last_error) FROM delivery d"
@@ -93,6 +100,7 @@ _FIELDS = {
     ),
     "incidents": ("integration", "kind", "opened_at", "last_at", "occurrences", "cause", "remedy"),
     "jobs": ("job", "next_due", "last_started", "oldest_success", "accounts", "running", "parked"),
+    "backfills": ("job", "account_id", "integration", "account", "running", "last_started"),
     "routes": ("route", "waiting", "oldest", "attempts", "last_error"),
     "last_runs": (
         "id",
@@ -114,6 +122,7 @@ _QUERIES = {
     "failing_jobs": _FAILING_JOBS,
     "incidents": _INCIDENTS,
     "jobs": _SCHEDULE,
+    "backfills": _BACKFILLS,
     "routes": _ROUTES,
     "last_runs": _LAST_RUNS,
 }

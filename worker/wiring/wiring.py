@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from worker.crypto.sealing import Sealer
     from worker.engines.embedded import EmbeddedEngine, EngineSettings
     from worker.jobs.loading import JobCatalog
-    from worker.jobs.sinks import Sink
+    from worker.jobs.progress import Progress
+    from worker.jobs.sinks import Sink, Stream
     from worker.notify.deliverer import Deliverer
     from worker.notify.route import Route
     from worker.notify.routes import Surroundings
@@ -55,6 +56,8 @@ class Wiring:
         self._sinks: dict[SinkConfig, Sink] = {}
         #: Called when another configuration is taken up.
         self.set_up_log: Callable[[WorkerSection], None] = lambda _section: None
+        #: Told how far runs have come. Set it before the first run.
+        self.watcher: Callable[[Stream, str, Progress], None] = lambda _stream, _run_id, _progress: None
 
     @property
     def state_folder(self) -> Path:
@@ -227,6 +230,7 @@ class Wiring:
                 self.stopping,
                 self.user_agent,
                 self.state_folder,
+                self.watcher,
             )
         )
 

@@ -64,6 +64,7 @@ def test_snapshot_of_an_empty_store_is_empty(store: Store) -> None:
         "failing_jobs": [],
         "incidents": [],
         "jobs": [],
+        "backfills": [],
         "routes": [],
         "last_runs": [],
     }
