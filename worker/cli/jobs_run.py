@@ -87,13 +87,12 @@ def run_by_hand(called: Invocation, wiring: Wiring, by_hand: ByHand, *, dry: boo
     """Make the runs, show how they went, and leave with their exit code."""
     from worker.cli.progress_bar import ProgressBar
 
-    with ProgressBar() as bar:
-        wiring.watcher = bar
-        trials, failed = _dry_runs(wiring, by_hand) if dry else ([], None)
-        runs, code = _real_runs(wiring, by_hand) if not dry else ([], 0)
+    wiring.watch = ProgressBar().watch
     if dry:
+        trials, failed = _dry_runs(wiring, by_hand)
         _show_dry(trials, failed, by_hand.limit or SHOWN, as_json=called.as_json)
         return
+    runs, code = _real_runs(wiring, by_hand)
     if called.as_json:
         print_json(runs)
     else:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import TracebackType
+    from collections.abc import Callable, Iterator
 
     from worker.jobs.progress import Progress
     from worker.jobs.sinks import Stream
@@ -19,59 +19,60 @@ _PATIENCE, _PAUSE = 1.0, 0.1
 
 
 class ProgressBar:
-    """Draws what it is told of, once a run takes longer than a moment. A context manager."""
+    """Draws a bar for each run that takes longer than a moment. See `worker.runner.watching.Watch`."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
+
+    @contextmanager
+    def watch(self, stream: Stream, _run_id: str) -> Iterator[Callable[[Progress], None]]:
+        """A run, from its beginning to its end."""
+        if not sys.stderr.isatty():
+            yield lambda _progress: None
+            return
+        drawn = _Drawn(f"{stream.job} {stream.integration}/{stream.account}", self._monotonic)
+        try:
+            yield drawn.tell
+        finally:
+            drawn.clear()
+
+
+class _Drawn:
+    """One bar."""
+
+    def __init__(self, label: str, monotonic: Callable[[], float]) -> None:
+        self._label = label
+        self._monotonic = monotonic
+        self._began = self._looked = monotonic()
         self._bar: Any = None
         self._task: Any = None
-        self._run = ("", "")
-        self._began = self._looked = monotonic()
-        self._terminal = sys.stderr.isatty()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._clear()
-
-    def __call__(self, stream: Stream, run_id: str, progress: Progress) -> None:
-        """A run is so far."""
+    def tell(self, progress: Progress) -> None:
         now = self._monotonic()
-        if not self._terminal:
-            return
-        if (run_id, stream.account) != self._run:
-            self._clear()
-            self._run, self._began = (run_id, stream.account), now
         if now - self._began < _PATIENCE or now - self._looked < _PAUSE:
             return
         self._looked = now
-        if self._bar is None:
-            self._begin(f"{stream.job} {stream.integration}/{stream.account}")
         rate = progress.rows / (now - self._began)
         facts = f"{progress.rows} rows, {progress.pages} pages, {rate:.0f} rows/s"
+        if self._bar is None:
+            self._begin(facts)
         self._bar.update(self._task, completed=progress.done, total=progress.total, facts=facts)
 
-    def _begin(self, label: str) -> None:
+    def clear(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _begin(self, facts: str) -> None:
+        from rich import progress
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            Progress,
-            TaskProgressColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
 
         console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("{task.description} {task.fields[facts]}"),
-            BarColumn(bar_width=20),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
+        self._bar = progress.Progress(
+            progress.TextColumn("{task.description} {task.fields[facts]}"),
+            progress.BarColumn(bar_width=20),
+            progress.TaskProgressColumn(),
+            progress.TimeElapsedColumn(),
+            progress.TimeRemainingColumn(),
             console=console,
             transient=True,
             redirect_stdout=False,  # results are not for this terminal alone
@@ -80,10 +81,5 @@ class ProgressBar:
         for handler in logging.getLogger().handlers:
             if hasattr(handler, "console"):
                 handler.console = console
-        self._task = self._bar.add_task(label, total=None, facts="")
+        self._task = self._bar.add_task(self._label, total=None, facts=facts)
         self._bar.start()
-
-    def _clear(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None

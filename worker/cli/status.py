@@ -92,6 +92,7 @@ def _look(config: Config) -> dict[str, Any]:
     url = "" if path is not None else config.store.read_url(os.environ, config.base_dir)
     found = take(url, path, _LIMIT)
     _mark_cut_off(found["last_runs"], path)
+    _note_progress(found["last_runs"], config.worker.state_dir)
     _mark_unfinished(found["backfills"], path)
     daemon = _daemon(config)
     return {
@@ -122,6 +123,15 @@ def _mark_cut_off(runs: list[dict[str, Any]], database: Path | None) -> None:
             continue
         if holder_of(lock_folder(database), run_lock(run["job"], account_id)) is None:
             run |= {"state": "interrupted", "error": "its process is gone; the daemon starts it again first"}
+
+
+def _note_progress(runs: list[dict[str, Any]], state_dir: Path) -> None:
+    """What a run under way on this machine has emitted so far, where the record knows only how it ends."""
+    from worker.runner.watching import read_note
+
+    for run in runs:
+        if run["state"] == "running" and (note := read_note(state_dir, run["id"])):
+            run["rows"] = note["rows"]
 
 
 def _mark_unfinished(backfills: list[dict[str, Any]], database: Path | None) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import requests
@@ -65,11 +64,13 @@ def attempt(services: Services, assignment: Assignment, work: Work) -> Attempted
     error: BaseException | None = None
     try:
         require_scopes(services, assignment, work.account)
-        with _open_session(services, assignment, work, pace) as session:
-            sink_session = work.sink.open(assignment.stream(work.account), work.fence)
+        stream = assignment.stream(work.account)
+        with _open_session(services, assignment, work, pace) as session, services.watch(stream, work.run_id) as tell:
+            sink_session = work.sink.open(stream, work.fence)
             pending = Streams(sink_session, folder=services.spool, limit=work.limit)
             with closing(sink_session), pending as streams:
-                _call(assignment, work, _context(services, assignment, work, (session, streams, pace)))
+                facts = _facts(assignment, work, pace, ProgressMeter(tell))
+                _call(assignment, work, RunContext(facts, session, streams, JobLog.of(stream.job), services.clock))
     except KeyboardInterrupt:
         error = Interrupted("stopped from the keyboard")
     except BaseException as caught:  # noqa: BLE001 - a job may raise anything, SystemExit too; the record says what
@@ -95,7 +96,7 @@ def require_scopes(services: Services, assignment: Assignment, account: Account)
     """
     if not assignment.definition.scopes:
         return
-    grant = services.store.grants.read(account.id)
+    grant = services.store.grants.look(account.id)
     if not grant.scopes or compare(grant.requested_scopes, grant.scopes).extra:
         return
     missing = compare(assignment.definition.scopes, grant.scopes).missing
@@ -107,14 +108,10 @@ def require_scopes(services: Services, assignment: Assignment, account: Account)
         )
 
 
-def _context(
-    services: Services, assignment: Assignment, work: Work, tools: tuple[AccountSession, Streams, RunPace]
-) -> RunContext:
-    session, streams, pace = tools
+def _facts(assignment: Assignment, work: Work, pace: RunPace, meter: ProgressMeter) -> RunFacts:
     api = assignment.client.integration
-    stream = assignment.stream(work.account)
-    facts = RunFacts(
-        stream,
+    return RunFacts(
+        assignment.stream(work.account),
         work.run_id,
         api_base=api.api_base,
         api_origins=api.api_origins,
@@ -122,9 +119,8 @@ def _context(
         remaining=lambda: pace.left,
         check=pace.check,
         window=assignment.window,
-        meter=ProgressMeter(partial(services.watcher, stream, work.run_id)),
+        meter=meter,
     )
-    return RunContext(facts, session, streams, JobLog.of(assignment.config.name), services.clock)
 
 
 def _call(assignment: Assignment, work: Work, context: RunContext) -> None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from worker.runner.watching import unwatched
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from worker.accounts.refresh import Refresher
     from worker.clock import Clock
     from worker.events import Events
-    from worker.jobs.progress import Progress
-    from worker.jobs.sinks import Stream
     from worker.redact import Scrubber
     from worker.runner.pace import Stopping
+    from worker.runner.watching import Watch
     from worker.store.store import Store
 
 
@@ -32,5 +32,4 @@ class Services:
     user_agent: str
     #: Where rows wait for their checkpoint when memory is not to hold them; None: where temporary files go.
     spool: Path | None = None
-    #: Told how far runs have come: whose, and their id.
-    watcher: Callable[[Stream, str, Progress], None] = lambda _stream, _run_id, _progress: None
+    watch: Watch = unwatched

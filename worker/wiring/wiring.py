@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from worker.crypto.sealing import Sealer
     from worker.engines.embedded import EmbeddedEngine, EngineSettings
     from worker.jobs.loading import JobCatalog
-    from worker.jobs.progress import Progress
-    from worker.jobs.sinks import Sink, Stream
+    from worker.jobs.sinks import Sink
     from worker.notify.deliverer import Deliverer
     from worker.notify.route import Route
     from worker.notify.routes import Surroundings
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from worker.runner.pace import Stopping
     from worker.runner.rate import RateLimiter
     from worker.runner.runner import Runner
+    from worker.runner.watching import Watch
     from worker.store.restore import Place
     from worker.store.store import Store
     from worker.wiring.daemonic import Daemonic
@@ -56,8 +56,8 @@ class Wiring:
         self._sinks: dict[SinkConfig, Sink] = {}
         #: Called when another configuration is taken up.
         self.set_up_log: Callable[[WorkerSection], None] = lambda _section: None
-        #: Told how far runs have come. Set it before the first run.
-        self.watcher: Callable[[Stream, str, Progress], None] = lambda _stream, _run_id, _progress: None
+        #: Who watches runs; set it before the first. None: the notes that other commands read.
+        self.watch: Watch | None = None
 
     @property
     def state_folder(self) -> Path:
@@ -219,6 +219,7 @@ class Wiring:
         """Makes runs."""
         from worker.runner.runner import Runner  # noqa: PLC0415 - as above
         from worker.runner.services import Services  # noqa: PLC0415 - as above
+        from worker.runner.watching import NoteKeeper  # noqa: PLC0415 - as above
 
         return Runner(
             Services(
@@ -230,7 +231,7 @@ class Wiring:
                 self.stopping,
                 self.user_agent,
                 self.state_folder,
-                self.watcher,
+                self.watch or NoteKeeper(self.state_folder, self.clock).watch,
             )
         )
 

@@ -44,10 +44,9 @@ def terminal(monkeypatch):
 
 def test_progress_bar_shows_rows_pages_rate_and_what_is_left(terminal, clock):
     """Half way through, after two seconds."""
-    with terminal() as drawn, ProgressBar(clock.monotonic) as bar:
-        bar(STREAM, "run", Progress())
+    with terminal() as drawn, ProgressBar(clock.monotonic).watch(STREAM, "run") as tell:
         clock.advance(2)
-        bar(STREAM, "run", Progress(rows=500, pages=5, done=500, total=1000))
+        tell(Progress(rows=500, pages=5, done=500, total=1000))
     said = drawn()
     assert "invoices books/acme 500 rows, 5 pages, 250 rows/s" in said
     assert "50%" in said
@@ -55,28 +54,16 @@ def test_progress_bar_shows_rows_pages_rate_and_what_is_left(terminal, clock):
 
 def test_progress_bar_leaves_short_runs_alone(terminal, clock):
     """They are over before anybody has read it."""
-    with terminal() as drawn, ProgressBar(clock.monotonic) as bar:
-        for _ in range(5):
-            bar(STREAM, "run", Progress(rows=5))
+    with terminal() as drawn, ProgressBar(clock.monotonic).watch(STREAM, "run") as tell:
+        for _ in range(9):
+            tell(Progress(rows=5))
             clock.advance(0.1)
     assert drawn() == ""
 
 
-def test_progress_bar_begins_anew_with_the_next_account(terminal, clock):
-    """Its rate is its own."""
-    with terminal() as drawn, ProgressBar(clock.monotonic) as bar:
-        bar(STREAM, "one", Progress())
-        clock.advance(10)
-        bar(Stream("invoices", "books", "globex"), "two", Progress())
-        clock.advance(2)
-        bar(Stream("invoices", "books", "globex"), "two", Progress(rows=10))
-    assert "globex 10 rows, 0 pages, 5 rows/s" in drawn()
-
-
 def test_progress_bar_is_silent_without_a_terminal(capsys, clock):
     """In a pipe, a service, a test."""
-    with ProgressBar(clock.monotonic) as bar:
-        bar(STREAM, "run", Progress())
+    with ProgressBar(clock.monotonic).watch(STREAM, "run") as tell:
         clock.advance(5)
-        bar(STREAM, "run", Progress(rows=1))
+        tell(Progress(rows=1))
     assert capsys.readouterr().err == ""
