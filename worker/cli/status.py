@@ -96,6 +96,8 @@ def _look(config: Config) -> dict[str, Any]:
     url = "" if path is not None else config.store.read_url(os.environ, config.base_dir)
     found = take(url, path, _LIMIT)
     _mark_cut_off(found["last_runs"], path)
+    _note_progress(found["last_runs"], config.worker.state_dir)
+    _mark_unfinished(found["backfills"], path)
     daemon = _daemon(config)
     return {
         "daemon": daemon,
@@ -123,6 +125,26 @@ def _mark_cut_off(runs: list[dict[str, Any]], database: Path | None) -> None:
         del run["account_id"]
         if run["id"] in gone:
             run |= {"state": "interrupted", "error": "its process is gone; the daemon starts it again first"}
+
+
+def _note_progress(runs: list[dict[str, Any]], state_dir: Path) -> None:
+    """What a run under way on this machine has emitted so far, where the record knows only how it ends."""
+    from worker.runner.watching import read_note
+
+    for run in runs:
+        if run["state"] == "running" and (note := read_note(state_dir, run["id"])):
+            run["rows"] = note["rows"]
+
+
+def _mark_unfinished(backfills: list[dict[str, Any]], database: Path | None) -> None:
+    """A backfill whose process is gone waits for somebody to go on with it."""
+    from worker.store.files import lock_folder
+    from worker.store.locks import holder_of, run_lock
+
+    for row in backfills:
+        lock, runs = run_lock(row["job"], row.pop("account_id")), bool(row.pop("running"))
+        gone = database is not None and holder_of(lock_folder(database), lock) is None
+        row["state"] = "running" if runs and not gone else "unfinished"
 
 
 def _faults(config: Config, daemon: str | None) -> list[dict[str, str]]:
@@ -175,6 +197,7 @@ def _show(found: dict[str, Any]) -> None:
         say(f"  {row['integration']}/{row['account']}: refresh failing for {failing}, {attempts}{told}")
         say(f"    last answer: {row['last_answer']}")
     _show_troubled_jobs(found, now)
+    _show_backfills(found["backfills"], now)
     for row in found["incidents"]:
         say(f"incident  {row['integration']} {row['kind']}, {span(now - row['opened_at'])}: {row['cause']}")
         say(f"    mend it: {row['remedy']}")
@@ -217,6 +240,12 @@ def _show_troubled_jobs(found: dict[str, Any], now: float) -> None:
         label = f"{row['integration']}/{row['account']}"
         say(f"HELD      {row['job']} of {label} deletes nothing of {row['table']}: {row['reason']}")
         say(f"    decide: worker changes show {row['id']}")
+
+
+def _show_backfills(backfills: list[dict[str, Any]], now: float) -> None:
+    for row in backfills:
+        began = span(now - row["last_started"])
+        say(f"backfill  {row['job']} of {row['integration']}/{row['account']} {row['state']}, begun {began} ago")
 
 
 def _relative(moment: float | None, now: float) -> str:

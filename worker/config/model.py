@@ -231,6 +231,10 @@ class JobConfig:
     #: Seconds after which the last success is late, 0: never; None: by the schedule.
     late_after: float | None = None
 
+    def covers(self, integration: str, account: str) -> bool:
+        """Whether this account is among those the job runs for."""
+        return integration == self.integration and (self.accounts is None or account in self.accounts)
+
 
 @dataclass(frozen=True)
 class SinkConfig:

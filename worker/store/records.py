@@ -204,6 +204,19 @@ class Due:
 
 
 @dataclass(frozen=True)
+class Backfill:
+    """A job run for a window of time, beside its live runs."""
+
+    #: The job's name with the window behind it.
+    job: str
+    account: Account
+    running: bool
+    last_started: float
+    #: When it came to its end; None as long as it has not.
+    done_at: float | None
+
+
+@dataclass(frozen=True)
 class Claim:
     """The right to make one attempt of one run; void as soon as a newer fence exists."""
 

@@ -57,6 +57,13 @@ _SCHEDULE = (
     " sum(CASE WHEN s.running THEN 1 ELSE 0 END), sum(CASE WHEN s.parked <> '' THEN 1 ELSE 0 END)"
     " FROM schedule s WHERE s.next_due IS NOT NULL GROUP BY s.job ORDER BY s.job LIMIT ?"
 )
+#: Jobs run for a window of time (`worker.jobs.window`) that have not come to its end.
+_BACKFILLS = (
+    "SELECT s.job, s.account_id, a.integration, a.name, s.running, s.last_started"
+    " FROM schedule s JOIN account a ON a.id = s.account_id"
+    " WHERE replace(s.job, '@', '') <> s.job AND s.last_started IS NOT NULL"
+    " AND (s.last_success IS NULL OR s.last_success < s.last_started) ORDER BY s.last_started DESC LIMIT ?"
+)
 #: Routes that have not taken everything, and nothing since they were given up on.
 _ROUTES = (
     "SELECT d.route, count(*), min(n.created_at), max(d.attempts),"  # noqa: S608 - a constant of ours
@@ -111,6 +118,7 @@ _FIELDS = {
     "jobs": ("job", "next_due", "last_started", "oldest_success", "accounts", "running", "parked"),
     "held": ("id", "job", "integration", "account", "table", "rows", "present", "reason", "held_at"),
     "late": ("job", "integration", "account", "last_success", "late_since", "failures"),
+    "backfills": ("job", "account_id", "integration", "account", "running", "last_started"),
     "routes": ("route", "waiting", "oldest", "attempts", "last_error"),
     "last_runs": (
         "id",
@@ -134,6 +142,7 @@ _QUERIES = {
     "incidents": _INCIDENTS,
     "jobs": _SCHEDULE,
     "held": _HELD,
+    "backfills": _BACKFILLS,
     "routes": _ROUTES,
     "last_runs": _LAST_RUNS,
 }
