@@ -89,7 +89,11 @@ def test_rest_job_loads_into_postgresql_and_its_password_is_nowhere(place, api, 
     secret = place.folder / "warehouse.url"
     secret.write_text(f"postgresql://{role}:{password}@localhost{parts.path}?{parts.query}")
     secret.chmod(0o600)
-    place.configure(_JOBS.format(sink='destination = "postgres"\ncredentials_file = "warehouse.url"'))
+    place.configure(
+        _JOBS.format(
+            sink='destination = "postgres"\ncredentials_file = "warehouse.url"\nsettings = { create_indexes = false }'
+        )
+    )
     api.fill("customers", 3)
     api.collections["customers/notes"] = []
     try:
