@@ -16,11 +16,12 @@ import requests
 from dlt.sources.helpers.rest_client.exceptions import IgnoreResponseException
 from dlt.sources.rest_api import rest_api_source
 
-from worker.errors import JobUnusable, WorkerError
+from worker.errors import WorkerError
 from worker.jobs.answers import require_success
+from worker.jobs.page_rows import dig
 from worker.jobs.rest.dlt_paging import StylePaginator
 from worker.jobs.rest.reading import GONE, place_of, require_field
-from worker.jobs.rest.resource import PLACEHOLDER, families, inherited_column, values_of
+from worker.jobs.rest.resource import PLACEHOLDER, families, field_text, inherited_column, path_part, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 #: Rows handed on at once.
 _CHUNK = 500
+#: What a parent's row gets for its children's requests, numbered by field: dlt would put values into a path as they
+#: are, and finds no nested ones. In a path, in a query, and as it is.
+_IN_PATH, _IN_QUERY, _AS_IT_IS = "_worker_path", "_worker_text", "_worker_value"
 
 
 class _Row(dict[str, Any]):
@@ -68,15 +72,16 @@ def read_with_dlt(ctx: Context, resources: Sequence[Resource]) -> None:
 
 def _read_family(ctx: Context, family: Family) -> None:
     root, place = family.root, place_of(ctx, family.root)
+    shapings = [(member, _shaping(family, member)) for member in family.members]
     for rows in _chunks(_rows(ctx, family, place)):
         if place is not None and root.increment is not None:
             own = [row for row in rows if row.resource is root]
             values = values_of(own, root.increment)
             require_field(root, own, values)
             place.see(values)
-        for member in family.members:
-            shaped = [_shaped(row) for row in rows if row.resource is member]
-            ctx.emit(member.table, shaped, key=member.key or None)
+        for member, shaped in shapings:
+            own_rows = [shaped(row) for row in rows if row.resource is member]
+            ctx.emit(member.table, own_rows, key=member.key or None)
     if place is None:
         ctx.checkpoint()
         return
@@ -88,7 +93,7 @@ def _rows(ctx: Context, family: Family, place: Place | None) -> Iterator[_Row]:
     """Every row of the family as dlt reads them. Raises what session or API have raised, out of dlt's wrapping."""
     source = rest_api_source(translated(ctx, family, place), name="rest")
     for member in family.members:
-        source.resources[member.name].add_map(_tagging(member))
+        source.resources[member.name].add_map(_tagging(member, _asked_of(family, member)))
     try:
         yield from source
     except Exception as error:
@@ -98,11 +103,22 @@ def _rows(ctx: Context, family: Family, place: Place | None) -> Iterator[_Row]:
         raise
 
 
-def _tagging(resource: Resource) -> Callable[[Any], _Row]:
+def _asked_of(family: Family, parent: Resource) -> list[str]:
+    """The fields of a parent's row that its children's requests are made from."""
+    return list(dict.fromkeys(name for child in family.children(parent.name) for name in child.parent_fields))
+
+
+def _tagging(resource: Resource, asked: Sequence[str]) -> Callable[[Any], _Row]:
     def tagged(row: Any) -> _Row:
         if not isinstance(row, dict):
             raise WorkerError(f"a row of {resource.name} is no object but a {type(row).__name__}")
-        return _Row(row, resource)
+        made = _Row(row, resource)
+        for number, name in enumerate(asked):
+            text = field_text(row, resource.name, name)
+            made[f"{_IN_PATH}{number}"] = path_part(text)
+            made[f"{_IN_QUERY}{number}"] = text
+            made[f"{_AS_IT_IS}{number}"] = dig(row, name)
+        return made
 
     return tagged
 
@@ -110,41 +126,37 @@ def _tagging(resource: Resource) -> Callable[[Any], _Row]:
 def translated(ctx: Context, family: Family, place: Place | None) -> RESTAPIConfig:
     """A family in dlt's own words."""
     session = cast("Any", _Lent(ctx.session))
-    resources: list[Any] = [_translated(ctx, member, place) for member in family.members]
+    resources: list[Any] = [_translated(ctx, family, member, place) for member in family.members]
     return {"client": {"base_url": ctx.url("/"), "session": session}, "resources": resources}
 
 
-def _translated(ctx: Context, resource: Resource, place: Place | None) -> EndpointResource:
-    is_root = resource.parent is None
-    params = {name: _in_dlts_words(value) for name, value in resource.params.items()}
-    if is_root and place is not None:
+def _translated(ctx: Context, family: Family, resource: Resource, place: Place | None) -> EndpointResource:
+    parent = next((member for member in family.members if member.name == resource.parent), None)
+    asked = _asked_of(family, parent) if parent is not None else []
+    params = {name: _in_dlts_words(value, asked, _IN_QUERY) for name, value in resource.params.items()}
+    if parent is None and place is not None:
         params.update(place.params)
     endpoint: dict[str, Any] = {
-        "path": _in_dlts_words(ctx.url(resource.path)),
+        "path": _in_dlts_words(ctx.url(resource.path), asked, _IN_PATH),
         "params": params,
-        "paginator": StylePaginator(resource, place if is_root else None),
-        "response_actions": [_checking(ctx, is_root=is_root)],
+        "paginator": StylePaginator(resource, place if parent is None else None),
+        "response_actions": [_checking(ctx, is_root=parent is None)],
     }
     if resource.rows is not None:
         endpoint["data_selector"] = ".".join(f'"{part}"' for part in resource.rows.split("."))
-    nested = next((name for name in resource.parent_fields if "." in name), None)
-    if nested is not None:
-        raise JobUnusable(
-            f"{resource.name}: dlt takes only fields at the top of a parent's row, and {nested!r} is not one",
-            hint="choose another field, or a sink of another type",
-        )
-    parent = {"include_from_parent": list(resource.parent_fields)} if resource.parent_fields else {}
-    return cast("EndpointResource", {"name": resource.name, "endpoint": endpoint, **parent})
+    taken = [f"{_AS_IT_IS}{asked.index(name)}" for name in resource.parent_fields]
+    return cast("EndpointResource", {"name": resource.name, "endpoint": endpoint, "include_from_parent": taken})
 
 
-def _in_dlts_words(value: Any) -> Any:
-    """`{customers.id}` is `{resources.customers.id}` there, and any other brace is doubled."""
+def _in_dlts_words(value: Any, asked: list[str], form: str) -> Any:
+    """`{customers.id}` becomes `{resources.customers._worker_path0}`, and any other brace is doubled."""
     if not isinstance(value, str):
         return value
     parts: list[str] = []
     end = 0
     for found in PLACEHOLDER.finditer(value):
-        parts += [_doubled(value[end : found.start()]), f"{{resources.{found[1]}.{found[2]}}}"]
+        place = f"{{resources.{found[1]}.{form}{asked.index(found[2])}}}" if found[2] in asked else _doubled(found[0])
+        parts += [_doubled(value[end : found.start()]), place]
         end = found.end()
     return "".join([*parts, _doubled(value[end:])])
 
@@ -165,10 +177,24 @@ def _checking(ctx: Context, *, is_root: bool) -> Callable[..., None]:
     return check
 
 
-def _shaped(row: _Row) -> dict[str, Any]:
-    resource = row.resource
-    inherited = [inherited_column(resource.parent, name) for name in resource.parent_fields]
-    return {**resource.shaped(row), **{name: row.get(name) for name in inherited}}
+def _shaping(family: Family, resource: Resource) -> Callable[[_Row], dict[str, Any]]:
+    """Makes a row as it is kept: with its parent's fields, and without what was added for its children."""
+    parent = next((member for member in family.members if member.name == resource.parent), None)
+    asked = [] if parent is None else _asked_of(family, parent)
+    inherited = [
+        (inherited_column(resource.parent, name), f"_{resource.parent}_{_AS_IT_IS}{asked.index(name)}")
+        for name in resource.parent_fields
+    ]
+    numbers = range(len(_asked_of(family, resource)))
+    added = [f"{form}{number}" for form in (_IN_PATH, _IN_QUERY, _AS_IT_IS) for number in numbers]
+
+    def shaped(row: _Row) -> dict[str, Any]:
+        taken = {column: row.pop(key, None) for column, key in inherited}
+        for key in added:
+            del row[key]
+        return {**resource.shaped(row), **taken}
+
+    return shaped
 
 
 def _chunks(rows: Iterator[_Row]) -> Iterator[list[_Row]]:
