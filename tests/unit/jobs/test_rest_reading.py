@@ -175,6 +175,18 @@ def test_reading_pages_as_told():
     assert [row["id"] for row in result.rows["customers"]] == [1, 2, 3]
 
 
+def test_reading_takes_away_what_a_full_list_no_longer_names():
+    """A second run over a sink that has more; what hangs below a customer who is gone goes with him."""
+    sink = MemorySink()
+    resources = (customers(deletions=True), notes(deletions=True))
+    many = {"/customers": [{"id": number} for number in range(1, 4)]}
+    below = {f"/customers/{number}/notes": [{"id": number}] for number in range(1, 4)}
+    run(*resources, responses=many | below, sink=sink)
+    run(*resources, responses=below | {"/customers": [{"id": 1}, {"id": 3}]}, sink=sink)
+    assert [row["id"] for row in sink.tables["customers"]] == [1, 3]
+    assert [row["id"] for row in sink.tables["notes"]] == [1, 3]
+
+
 def test_families_stand_by_root():
     """A grandchild belongs to its grandparent."""
     other = customers(name="orders")

@@ -56,6 +56,8 @@ class Resource:
     parent: str | None = None
     #: Fields of the parent's row that the path is made from.
     parent_fields: tuple[str, ...] = ()
+    #: Whether rows that a full listing does not name are gone.
+    deletions: bool = False
 
     def shaped(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """The row as it is kept."""

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import WorkerError
+from worker.jobs.brake import Gone
+from worker.jobs.listing import Swept
 from worker.jobs.sinks.sideways import OWNER
 
 if TYPE_CHECKING:
@@ -97,6 +99,10 @@ class DltSession:
     def write(self, batches: Mapping[str, TableBatch], cursor: Mapping[str, Any] | None) -> int:
         """See SinkSession; a write that fails may leave rows, which come again, and never moves the cursor."""
         rows = 0
+        for table, batch in batches.items():
+            if batch.sweep is not None:
+                batch.sweep.outcome = Swept(table, Gone(0, 0, 0), unusable="a sink of type dlt takes no rows away")
+        batches = {table: batch for table, batch in batches.items() if next(iter(batch.rows), None) is not None}
         if batches:
             self._cursors.write({}, None)  # a run that was overtaken does not load at all
             tables = (self._owned(table, batch) for table, batch in batches.items())
