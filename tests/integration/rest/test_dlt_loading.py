@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import secrets
 import sys
+from datetime import UTC, datetime
+from decimal import Decimal
 from urllib.parse import urlsplit
 
 import duckdb
@@ -148,13 +151,23 @@ def test_load_ends_with_its_run_and_comes_again(place):
     assert session_of(place, 4).cursor == {"customers": 2}
 
 
-def test_load_keeps_the_last_of_two_rows_with_one_key(place):
-    """Within a load dlt would keep any of them. And lists stay JSON where they are to."""
+def test_load_keeps_types_and_the_last_of_two_rows_with_one_key(place):
+    """By lines of JSON, and by statements where there are bytes; lists stay JSON where they are to."""
     place.configure(_JOBS.format(sink=f'{_DUCKDB}\nnested = "json"'))
-    batch = TableBatch([{"id": 1, "n": n, "tags": ["a", n]} for n in (3, 1, 2)], ("id",))
+    moment = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+    row = {"id": 1, "amount": Decimal("12345678901234.56"), "at": moment, "big": 2**62, "half": 0.5, "paid": True}
+    odd = row | {"raw": b"\x00\xff"}
+    things = TableBatch([row | {"big": 7, "tags": [7]}, row | {"tags": ["a", 2]}], ("id",))
     with contextlib.closing(session_of(place)) as session:
-        session.write({"things": batch, "log": TableBatch([{"n": 1}, {"n": 1}])}, {"at": 1})
-    assert in_duckdb(place, "SELECT n, tags FROM crm.things") == [(2, '["a",2]')]
+        batches = {"things": things, "odd": TableBatch([odd], ("id",)), "log": TableBatch([{"n": 1}, {"n": 1}])}
+        assert session.write(batches, {"at": 1}) == 5
+    (*found, tags), *others = in_duckdb(
+        place, 'SELECT "id", "amount", "at", "big", "half", "paid", tags FROM crm.things'
+    )
+    assert (found, json.loads(tags), others) == (list(row.values()), ["a", 2], [])
+    assert in_duckdb(place, 'SELECT "id", "amount", "at", "big", "half", "paid", raw FROM crm.odd') == [
+        tuple(odd.values())
+    ]
     assert in_duckdb(place, "SELECT n, _account FROM crm.log") == [(1, "acme"), (1, "acme")]
 
 

@@ -9,24 +9,19 @@ One load costs seconds, so rows are committed root by root and not page by page.
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import requests
-from dlt.sources.helpers.rest_client.exceptions import IgnoreResponseException
 from dlt.sources.rest_api import rest_api_source
 
 from worker.errors import WorkerError
-from worker.jobs.answers import require_success
 from worker.jobs.page_rows import dig
-from worker.jobs.rest.dlt_paging import StylePaginator
-from worker.jobs.rest.reading import GONE, place_of, require_field
-from worker.jobs.rest.resource import PLACEHOLDER, families, field_text, inherited_column, path_part, values_of
+from worker.jobs.rest.dlt_translation import AS_IT_IS, IN_PATH, IN_QUERY, asked_of, translated
+from worker.jobs.rest.reading import place_of, require_field
+from worker.jobs.rest.resource import families, field_text, inherited_column, path_part, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from dlt.sources.rest_api.typing import EndpointResource, RESTAPIConfig
 
     from worker.jobs.context import Context
     from worker.jobs.rest.place import Place
@@ -34,9 +29,6 @@ if TYPE_CHECKING:
 
 #: Rows handed on at once.
 _CHUNK = 500
-#: What a parent's row gets for its children's requests, numbered by field: dlt would put values into a path as they
-#: are, and finds no nested ones. In a path, in a query, and as it is.
-_IN_PATH, _IN_QUERY, _AS_IT_IS = "_worker_path", "_worker_text", "_worker_value"
 
 
 class _Row(dict[str, Any]):
@@ -47,21 +39,6 @@ class _Row(dict[str, Any]):
     def __init__(self, row: Mapping[str, Any], resource: Resource) -> None:
         super().__init__(row)
         self.resource = resource
-
-
-class _Lent(requests.Session):
-    """A session that stays the same when dlt copies its configuration to check it."""
-
-    def __init__(self, session: requests.Session) -> None:
-        self._session = session
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in {"__class__", "__deepcopy__"}:
-            return object.__getattribute__(self, name)
-        return getattr(object.__getattribute__(self, "_session"), name)
-
-    def __deepcopy__(self, _known: dict[int, Any]) -> _Lent:
-        return self
 
 
 def read_with_dlt(ctx: Context, resources: Sequence[Resource]) -> None:
@@ -93,7 +70,7 @@ def _rows(ctx: Context, family: Family, place: Place | None) -> Iterator[_Row]:
     """Every row of the family as dlt reads them. Raises what session or API have raised, out of dlt's wrapping."""
     source = rest_api_source(translated(ctx, family, place), name="rest")
     for member in family.members:
-        source.resources[member.name].add_map(_tagging(member, _asked_of(family, member)))
+        source.resources[member.name].add_map(_tagging(member, asked_of(family, member)))
     try:
         yield from source
     except Exception as error:
@@ -103,11 +80,6 @@ def _rows(ctx: Context, family: Family, place: Place | None) -> Iterator[_Row]:
         raise
 
 
-def _asked_of(family: Family, parent: Resource) -> list[str]:
-    """The fields of a parent's row that its children's requests are made from."""
-    return list(dict.fromkeys(name for child in family.children(parent.name) for name in child.parent_fields))
-
-
 def _tagging(resource: Resource, asked: Sequence[str]) -> Callable[[Any], _Row]:
     def tagged(row: Any) -> _Row:
         if not isinstance(row, dict):
@@ -115,78 +87,24 @@ def _tagging(resource: Resource, asked: Sequence[str]) -> Callable[[Any], _Row]:
         made = _Row(row, resource)
         for number, name in enumerate(asked):
             text = field_text(row, resource.name, name)
-            made[f"{_IN_PATH}{number}"] = path_part(text)
-            made[f"{_IN_QUERY}{number}"] = text
-            made[f"{_AS_IT_IS}{number}"] = dig(row, name)
+            made[f"{IN_PATH}{number}"] = path_part(text)
+            made[f"{IN_QUERY}{number}"] = text
+            made[f"{AS_IT_IS}{number}"] = dig(row, name)
         return made
 
     return tagged
 
 
-def translated(ctx: Context, family: Family, place: Place | None) -> RESTAPIConfig:
-    """A family in dlt's own words."""
-    session = cast("Any", _Lent(ctx.session))
-    resources: list[Any] = [_translated(ctx, family, member, place) for member in family.members]
-    return {"client": {"base_url": ctx.url("/"), "session": session}, "resources": resources}
-
-
-def _translated(ctx: Context, family: Family, resource: Resource, place: Place | None) -> EndpointResource:
-    parent = next((member for member in family.members if member.name == resource.parent), None)
-    asked = _asked_of(family, parent) if parent is not None else []
-    params = {name: _in_dlts_words(value, asked, _IN_QUERY) for name, value in resource.params.items()}
-    if parent is None and place is not None:
-        params.update(place.params)
-    endpoint: dict[str, Any] = {
-        "path": _in_dlts_words(ctx.url(resource.path), asked, _IN_PATH),
-        "params": params,
-        "paginator": StylePaginator(resource, place if parent is None else None),
-        "response_actions": [_checking(ctx, is_root=parent is None)],
-    }
-    if resource.rows is not None:
-        endpoint["data_selector"] = ".".join(f'"{part}"' for part in resource.rows.split("."))
-    taken = [f"{_AS_IT_IS}{asked.index(name)}" for name in resource.parent_fields]
-    return cast("EndpointResource", {"name": resource.name, "endpoint": endpoint, "include_from_parent": taken})
-
-
-def _in_dlts_words(value: Any, asked: list[str], form: str) -> Any:
-    """`{customers.id}` becomes `{resources.customers._worker_path0}`, and any other brace is doubled."""
-    if not isinstance(value, str):
-        return value
-    parts: list[str] = []
-    end = 0
-    for found in PLACEHOLDER.finditer(value):
-        place = f"{{resources.{found[1]}.{form}{asked.index(found[2])}}}" if found[2] in asked else _doubled(found[0])
-        parts += [_doubled(value[end : found.start()]), place]
-        end = found.end()
-    return "".join([*parts, _doubled(value[end:])])
-
-
-def _doubled(text: str) -> str:
-    return text.replace("{", "{{").replace("}", "}}")
-
-
-def _checking(ctx: Context, *, is_root: bool) -> Callable[..., None]:
-    """A hook that says what an error means as `ctx.get` does; a child that is gone is passed over."""
-
-    def check(response: requests.Response, *_: Any, **__: Any) -> None:
-        if not is_root and response.status_code in GONE:
-            ctx.log.info("a parent's rows are gone", extra={"path": response.url})
-            raise IgnoreResponseException
-        require_success(response, now=time.time())
-
-    return check
-
-
 def _shaping(family: Family, resource: Resource) -> Callable[[_Row], dict[str, Any]]:
     """Makes a row as it is kept: with its parent's fields, and without what was added for its children."""
     parent = next((member for member in family.members if member.name == resource.parent), None)
-    asked = [] if parent is None else _asked_of(family, parent)
+    asked = [] if parent is None else asked_of(family, parent)
     inherited = [
-        (inherited_column(resource.parent, name), f"_{resource.parent}_{_AS_IT_IS}{asked.index(name)}")
+        (inherited_column(resource.parent, name), f"_{resource.parent}_{AS_IT_IS}{asked.index(name)}")
         for name in resource.parent_fields
     ]
-    numbers = range(len(_asked_of(family, resource)))
-    added = [f"{form}{number}" for form in (_IN_PATH, _IN_QUERY, _AS_IT_IS) for number in numbers]
+    numbers = range(len(asked_of(family, resource)))
+    added = [f"{form}{number}" for form in (IN_PATH, IN_QUERY, AS_IT_IS) for number in numbers]
 
     def shaped(row: _Row) -> dict[str, Any]:
         taken = {column: row.pop(key, None) for column, key in inherited}

@@ -27,6 +27,8 @@ class Table(TypedDict):
     name: str
     #: Columns; empty when rows are only ever added.
     key: list[str]
+    #: In which of dlt's file formats it is loaded; empty: the destination's own choice.
+    format: str
 
 
 class Order(TypedDict):
@@ -68,6 +70,8 @@ def _hints(table: Table, *, flat: bool) -> dict[str, Any]:
     hints: dict[str, Any] = {"name": table["name"], "write_disposition": "append"}
     if flat:
         hints["max_table_nesting"] = 0
+    if table["format"]:
+        hints["file_format"] = table["format"]
     if table["key"]:
         order = {ORDER_COLUMN: {"data_type": "bigint", "dedup_sort": "desc"}}
         hints |= {"primary_key": table["key"], "write_disposition": "merge", "columns": order}

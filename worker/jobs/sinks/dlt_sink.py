@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from worker.jobs.sinks import Stream, TableBatch
-    from worker.jobs.sinks.dlt_child import Order
+    from worker.jobs.sinks.dlt_child import Order, Table
     from worker.jobs.sinks.dlt_process import DltProcess
     from worker.jobs.sinks.sqlite import SqliteSession, SqliteSink
 
@@ -51,10 +51,16 @@ class DltTarget:
             "credentials": _parsed(self.credentials()),
             "settings": dict(self.settings),
             "flat": self.flat,
-            "tables": [
-                {"name": table, "key": [*OWNER, *batch.key] if batch.key else []} for table, batch in batches.items()
-            ],
+            "tables": [self._table(name, batch) for name, batch in batches.items()],
         }
+
+    def _table(self, name: str, batch: TableBatch) -> Table:
+        """DuckDB takes a quarter of the time, and a fifth of the memory, for lines of JSON; they cannot hold bytes."""
+        form = ""
+        if self.destination == "duckdb":
+            has_bytes = any(type(value) is bytes for row in batch.rows for value in row.values())
+            form = "insert_values" if has_bytes else "jsonl"
+        return {"name": name, "key": [*OWNER, *batch.key] if batch.key else [], "format": form}
 
 
 class DltSink:
