@@ -68,11 +68,11 @@ class KeyringSection:
 
 @dataclass(frozen=True)
 class RateLimit:
-    """At most `count` requests in any `seconds`, together (`integration`) or for each account."""
+    """At most `count` requests in any `seconds`: together (`integration`), for each account, or to each host."""
 
     count: int
     seconds: float
-    per: Literal["integration", "account"]
+    per: Literal["integration", "account", "host"]
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,10 @@ class Integration:
     api_origins: tuple[str, ...]
     #: Where the token stands in a request to the API; bare unless it is `Authorization`.
     token_header: str
-    rate_limit: RateLimit | None
+    #: All of them hold at once; empty for none.
+    rate_limit: tuple[RateLimit, ...]
+    #: With a value, it makes any request one that may be repeated.
+    idempotency_header: str
     #: By name, so far `client_secret` only; absent means the encrypted store has it.
     secrets: Mapping[str, SecretSource]
     #: Empty: a space when asking, a space or a comma when reading.

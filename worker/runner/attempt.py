@@ -49,6 +49,8 @@ class Attempted:
 
     error: BaseException | None
     counts: RunCounts
+    #: Requests that were sent again after a pause, and are counted again in `counts`.
+    repeated: int = 0
 
 
 def attempt(services: Services, assignment: Assignment, work: Work) -> Attempted:
@@ -81,6 +83,7 @@ def attempt(services: Services, assignment: Assignment, work: Work) -> Attempted
             requests=session.requests_sent if session is not None else 0,
             refreshes=session.refreshes if session is not None else 0,
         ),
+        session.requests_repeated if session is not None else 0,
     )
 
 
@@ -128,5 +131,6 @@ def _open_session(services: Services, assignment: Assignment, account: Account, 
         headers={"User-Agent": services.user_agent, **client.integration.headers},
         timeout=(client.integration.connect_timeout, client.integration.read_timeout),
         largest_answer=client.integration.largest_answer << 20,
+        idempotency_header=client.integration.idempotency_header,
     )
     return AccountSession(tokens, settings, pace)

@@ -109,7 +109,14 @@ def secrets_within(credentials: str) -> list[str]:
     try:
         found = json.loads(credentials)
     except ValueError:
-        password = urlsplit(credentials).password
+        password = _password(credentials)
         return [password, unquote(password)] if password else []
     fields = found.items() if isinstance(found, dict) else ()
     return [value for name, value in fields if isinstance(value, str) and _TELLING.search(name)]
+
+
+def _password(url: str) -> str:
+    try:
+        return urlsplit(url).password or ""
+    except ValueError:  # half an IPv6 address
+        return ""

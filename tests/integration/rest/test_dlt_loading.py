@@ -7,6 +7,8 @@ import json
 import logging
 import secrets
 import sys
+import threading
+import time
 from datetime import UTC, datetime
 from decimal import Decimal
 from urllib.parse import urlsplit
@@ -149,6 +151,43 @@ def test_load_ends_with_its_run_and_comes_again(place):
         assert session.write(rows(10), {"customers": 2}) == 10
     assert in_duckdb(place, "SELECT count(*), max(id) FROM crm.things") == [(10, 9)]
     assert session_of(place, 4).cursor == {"customers": 2}
+
+
+def test_run_that_reads_with_dlt_ends_with_the_shutdown(place, api):
+    """Between two pages, in the middle of dlt's client; nothing is loaded."""
+    place.configure(_JOBS.format(sink=_DUCKDB))
+    api.fill("customers", 20)
+    api.after_page = lambda number: place.wiring.stopping.aborting.set() if number == 2 else None
+    run = place.run("crm")
+    assert (run.state, run.error) == ("interrupted", "The process is shutting down.")
+    assert (place.folder / "state" / "rows.duckdb").exists() is False
+
+
+def test_run_whose_load_hangs_ends_with_the_shutdown(place, api, new_postgresql):
+    """The server makes the load wait for ever; the process is gone, and the cursor where it was."""
+    url = new_postgresql()
+    parts = urlsplit(url)
+    credentials = f"postgresql://postgres:x@localhost{parts.path}?{parts.query}"
+    place.configure(_JOBS.format(sink=f'destination = "postgres"\ncredentials = "{credentials}"'))
+    api.fill("customers", 1)
+    api.collections["customers/notes"] = []
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+    def shut_down():
+        with psycopg.connect(url, autocommit=True) as watching:
+            while not watching.execute(waiting).fetchone()[0]:
+                time.sleep(0.05)
+        place.wiring.stopping.aborting.set()
+
+    with psycopg.connect(url) as held:
+        held.execute("CREATE SCHEMA crm")  # not committed: whoever wants the same name waits
+        watcher = threading.Thread(target=shut_down, daemon=True)
+        watcher.start()
+        run = place.run("crm")
+        watcher.join()
+        held.rollback()
+    assert (run.state, run.counts.rows) == ("interrupted", 0), run.error
+    assert place.wiring.assignments("crm")["crm"].sink.read_cursor(_STREAM) == {}
 
 
 def test_load_keeps_types_and_the_last_of_two_rows_with_one_key(place):
