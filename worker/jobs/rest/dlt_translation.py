@@ -34,7 +34,8 @@ def translated(ctx: Context, family: Family, place: Place | None) -> RESTAPIConf
     """A family in dlt's own words."""
     session = cast("Any", _Lent(ctx.session))
     resources: list[Any] = [_translated(ctx, family, member, place) for member in family.members]
-    return {"client": {"base_url": ctx.url("/"), "session": session}, "resources": resources}
+    # Every path is whole already, so the base is of no importance; there may be none.
+    return {"client": {"base_url": ctx.url(family.root.path), "session": session}, "resources": resources}
 
 
 def asked_of(family: Family, parent: Resource) -> list[str]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: The order in which rows of one checkpoint were emitted: of two with the same key the later one counts.
 ORDER_COLUMN = "_worker_row"
+#: Characters of an error: what a pipe takes without anybody reading it.
+_LONGEST = 4000
 
 
 class Table(TypedDict):
@@ -115,7 +117,7 @@ def explanation(error: BaseException) -> dict[str, str]:
 
 
 def _words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:_LONGEST]
 
 
 def main() -> int:
