@@ -66,6 +66,10 @@ SCENARIOS = {
         [customers(), notes(path="/n/{customers.ref.id}", parent_fields=("ref.id",))],
         {"/customers": {"data": [{"id": 1, "ref": {"id": "a/../b"}}]}, "/n/a%2F..%2Fb": {"data": [{"id": 5}]}},
     ),
+    "a row from the future": (
+        [customers(increment=_CHANGED)],
+        [Answer(json={"data": [_SECOND]}, headers={"Date": "Thu, 01 Jan 2026 00:00:07 GMT"})],
+    ),
     "nothing": ([customers(increment=_CHANGED)], [{"data": []}]),
 }  # fmt: skip
 FAULTS = {
@@ -102,6 +106,11 @@ def test_both_readings_fail_in_the_same_words(name):
     ours, dlts = both(*FAULTS[name])
     assert ours == dlts
     assert issubclass(ours[0], WorkerError)
+
+
+def test_place_is_held_back_by_the_apis_clock_in_both_readings():
+    """The scenario above comes to the API's Date, not to the row's own time."""
+    assert [one[1]["customers"] for one in both(*SCENARIOS["a row from the future"])] == ["2026-01-01T00:00:07Z"] * 2
 
 
 def test_reading_by_dlt_says_when_to_come_back():

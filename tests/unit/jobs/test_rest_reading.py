@@ -61,12 +61,13 @@ def test_reading_asks_for_what_has_changed():
 
 
 def test_reading_moves_no_place_before_the_end_of_an_unsorted_list():
-    """The first page says nothing about what the second may hold."""
+    """A thousand rows are committed, and say nothing about what the second page may hold."""
     sink = MemorySink()
-    pages = [Answer(json=[row(1, 30)], next="/customers?page=2"), Answer(status=503)]
+    first = [{"id": number, "changed": "2026-01-01T12:30:00Z"} for number in range(1000)]
+    pages = [Answer(json=first, next="/customers?page=2"), Answer(status=503)]
     with pytest.raises(TryAgainLater):
         run(customers(increment=_CHANGED), responses=pages, sink=sink)
-    assert list(sink.cursors.values()) == []
+    assert (len(sink.tables["customers"]), list(sink.cursors.values())) == (1000, [])
 
 
 def test_reading_moves_the_place_with_each_page_of_a_sorted_list():

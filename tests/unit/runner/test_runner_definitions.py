@@ -25,6 +25,7 @@ integration = "crm"
 [[jobs.crm.resources]]
 name = "customers"
 paging = { style = "offset", limit = 2 }
+deletions = true
 primary_key = "id"
 fields = { id = "id", town = "address.town" }
 scopes = ["customers:read"]
@@ -61,6 +62,7 @@ def test_definition_of_a_job_without_code_reads_what_its_resources_say(config):
         "crm_orders": [{"number": 5, "at": 9}],
     }
     assert result.cursor == {"orders": 9}
+    assert [resource.deletions for resource in definition.function.args[0]] == [True, False]
 
 
 def test_definition_of_a_job_without_code_has_the_scopes_of_its_resources(config):
