@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 _TRANSIENT = frozenset({408, 425, 429})
 _SERVER_ERROR = 500
 _TOO_MANY = 429
-#: Nothing new since the validator that the request named (RFC 9110 section 15.4.5).
-NOT_MODIFIED = 304
 #: Characters of a body shown in an error: a sentence or two, not a page.
 _EXCERPT = 300
 #: Levels of an error's JSON that are searched for it.

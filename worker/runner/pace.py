@@ -23,7 +23,8 @@ from worker.accounts.backoff import wait_after
 from worker.accounts.network_words import what_happened
 from worker.clock import span
 from worker.errors import DeadlineExceeded, Interrupted, OutOfQuota
-from worker.jobs.answers import NOT_MODIFIED, asked_wait
+from worker.jobs.answers import asked_wait
+from worker.jobs.validators import NOT_MODIFIED
 from worker.runner.rate import RateLimiter
 
 if TYPE_CHECKING:

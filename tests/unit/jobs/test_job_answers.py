@@ -30,6 +30,9 @@ def test_answer_that_a_pause_mends_says_so(status):
         ({"Retry-After": DATE, "Date": "Thu, 01 Jan 2026 01:00:00 GMT"}, 0),
         ({"Retry-After": "soon"}, None),
         ({"Retry-After": "-5"}, None),
+        ({"RateLimit": '"minute";r=3;t=9, "day";r=0;t=7200'}, 7200),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1767226800", "Date": DATE}, 1200),
+        ({"RateLimit": '"day";r=0;t=7200', "Retry-After": "5"}, 5),
         ({}, None),
     ],
 )

@@ -12,6 +12,7 @@ from worker.errors import (
     Interrupted,
     Misconfigured,
     NeedsConsent,
+    OutOfQuota,
     ScopeMissing,
     TryAgainLater,
     WorkerError,
@@ -181,3 +182,9 @@ def test_error_text_is_cut():
 def test_error_text_names_the_kind_of_a_foreign_error():
     """`'id'` alone would say nothing."""
     assert error_text(KeyError("id"), Scrubber()) == "KeyError: 'id'"
+
+
+@pytest.mark.parametrize("attempt", [1, 20])
+def test_wait_for_room_within_a_limit_does_not_grow(attempt):
+    """Nothing has failed; the twentieth time is like the first."""
+    assert wait_before_retry(OutOfQuota(after=100.0), attempt, NOW, 0.0) == 100.0
