@@ -72,9 +72,9 @@ class Context(Protocol):
         With `changed_since`, a validator from the cursor (`worker.validator`), it may be a 304 without a body: nothing
         has changed.
 
-        Raises TryAgainLater (408, 429, 5xx; `after` is the whole Retry-After) and WorkerError (any other failure);
-        `explain` reads the API's own words from an error's body. For answers to be read whatever their status, use
-        `ctx.session.get(ctx.url(path))`.
+        Raises TryAgainLater (408, 429, 5xx, a 403 that says how long; `after` is the whole wait) and WorkerError (any
+        other failure); `explain` reads the API's own words from an error's body. For answers to be read whatever their
+        status, use `ctx.session.get(ctx.url(path))`.
         """
 
     def pages(

@@ -8,16 +8,16 @@ stores it together with the rows that it covers, never before them, or a crash i
         return
     ctx.emit("prices", answer.json(), key="sku")
     ctx.checkpoint(prices=validator(answer))
+
+Every command imports this module, by way of `worker` itself: what it needs is imported when it is needed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import WorkerError
-from worker.jobs.limit_fields import read_date
 
 if TYPE_CHECKING:
     import requests
@@ -36,6 +36,8 @@ def validator(response: requests.Response) -> dict[str, str] | None:
 
     (None takes an older one out of the cursor: the next run then asks for everything.)
     """
+    from worker.jobs.limit_fields import read_date  # noqa: PLC0415 - see the module's docstring
+
     fields = response.headers
     etag, modified = fields.get("ETag", ""), fields.get("Last-Modified", "")
     found = {"etag": etag} if 0 < len(etag) <= _LONGEST else {}
@@ -60,7 +62,7 @@ def conditions(known: Any, session: requests.Session, url: str, params: Mapping[
             f"changed_since takes what validator(answer) has made, not a {type(known).__name__}",
             hint="ctx.checkpoint(name=validator(answer)), and then ctx.get(…, changed_since=ctx.cursor.get(name))",
         )
-    import requests  # noqa: PLC0415 - start-up time: `worker` itself imports this module
+    import requests  # noqa: PLC0415 - as above
 
     prepared = session.prepare_request(requests.Request("GET", url, params=params))
     if known.get("of") != _mark(prepared.url):
@@ -71,4 +73,6 @@ def conditions(known: Any, session: requests.Session, url: str, params: Mapping[
 
 def _mark(url: str | None) -> str:
     """An address as a cursor may hold it: it may have a key in it."""
+    from hashlib import sha256  # noqa: PLC0415 - as above
+
     return sha256((url or "").encode()).hexdigest()[:16]

@@ -29,7 +29,7 @@ from worker.errors import (
     TryAgainLater,
     WorkerError,
 )
-from worker.jobs.answers import asked_wait
+from worker.jobs.answers import asked_wait, is_passing
 from worker.states import RunState
 from worker.store.runs import RunEnd
 
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 #: Seconds before the first retry of a run.
 FIRST_RETRY = 5.0
-_TRANSIENT_STATUSES = frozenset({408, 425, 429})
-_SERVER_ERROR = 500
 _NETWORK = requests.ConnectionError | requests.Timeout | requests.exceptions.ChunkedEncodingError
 #: Characters of an error that the history keeps.
 _LONGEST_ERROR = 1000
@@ -49,8 +47,7 @@ _LONGEST_ERROR = 1000
 def wait_before_retry(error: BaseException, attempt: int, now: float, chance: float) -> float | None:
     """Seconds until the next attempt makes sense; None when a pause mends nothing."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
-        status = error.response.status_code
-        if status not in _TRANSIENT_STATUSES and status < _SERVER_ERROR:
+        if not is_passing(error.response, now):
             return None
     elif not isinstance(error, TryAgainLater | _NETWORK):
         return None

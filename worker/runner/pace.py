@@ -43,8 +43,8 @@ MOST_REPEATS = 3
 FREE_REPEATS, REPEATS_PART = 10, 10
 #: Seconds before the first repetition after a failure; doubled with each more.
 FIRST_PAUSE = 1.0
-#: Answers that ask for patience (RFC 6585 section 4, RFC 9110 section 15.6.4), if they say how long.
-_PATIENCE = frozenset({429, 503})
+#: Answers that ask for patience (RFC 6585 section 4, RFC 9110 section 15.6.4; GitHub's 403), if they say how long.
+_PATIENCE = frozenset({403, 429, 503})
 #: Answers that may be another one next time: timeout, too many, and what servers and gateways say of themselves.
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 #: Failures to get an answer that may go by. One of TLS does not.

@@ -87,6 +87,8 @@ class RateLimiter:
 
     def reserve(self, account: str, url: str) -> float:
         """Take leave to send one request: 0 when it is given, else the seconds after which to ask again."""
+        if not self.limits and not self.counts.learnt:
+            return 0.0  # nothing to count, and nothing heard
         place = origin(url)
         concerned = [(account, place), ("", place)]
         with self.counts.lock:
@@ -105,6 +107,8 @@ class RateLimiter:
         """Take in what an answer says."""
         place, wall = response.url or "", self._clock.now()
         quotas, asked = read_quotas(response.headers, wall), retry_after(response, wall)
+        if not quotas and not asked and not self.counts.learnt:
+            return  # nearly every answer
         with self.counts.lock:
             now = self._clock.monotonic()
             self.counts.learnt.told(self._concerned(account, origin(place)), quotas, now)

@@ -43,6 +43,22 @@ def test_answer_retry_after_is_taken_whole(headers, after):
     assert caught.value.after == after
 
 
+@pytest.mark.parametrize("fields", [{"Retry-After": "60"}, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "60"}])
+def test_answer_forbidden_for_now_is_no_refusal(fields):
+    """GitHub says 403 when a limit is used up."""
+    with pytest.raises(TryAgainLater) as caught:
+        require_success(_answer(Answer(status=403, headers=fields)), now=0)
+    assert caught.value.after == 60
+
+
+@pytest.mark.parametrize("fields", [{}, {"X-RateLimit-Remaining": "4999", "X-RateLimit-Reset": "60"}])
+def test_answer_forbidden_is_a_refusal(fields):
+    """However much is left."""
+    with pytest.raises(WorkerError) as caught:
+        require_success(_answer(Answer(status=403, headers=fields)), now=0)
+    assert not isinstance(caught.value, TryAgainLater)
+
+
 @pytest.mark.parametrize(
     ("answer", "what"),
     [

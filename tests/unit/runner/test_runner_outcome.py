@@ -188,3 +188,9 @@ def test_error_text_names_the_kind_of_a_foreign_error():
 def test_wait_for_room_within_a_limit_does_not_grow(attempt):
     """Nothing has failed; the twentieth time is like the first."""
     assert wait_before_retry(OutOfQuota(after=100.0), attempt, NOW, 0.0) == 100.0
+
+
+def test_retry_follows_a_403_that_says_how_long(answer):
+    """A limit in another spelling; a library has raised it as an HTTPError."""
+    error = requests.HTTPError(response=answer(403, Retry_After="60"))
+    assert wait_before_retry(error, 1, NOW, 0.0) == 60

@@ -99,7 +99,7 @@ def answered(run: RunPace, answer):
 class TestPatience:
     """The API says how long."""
 
-    @pytest.mark.parametrize("status", [429, 503])
+    @pytest.mark.parametrize("status", [403, 429, 503])
     def test_short_wait_is_waited_out_whole(self, clock, stopping, answer, status):
         """From the first request on; the next leave comes after it."""
         run = pace(clock, stopping)
