@@ -40,6 +40,7 @@ def list_jobs(context: typer.Context) -> None:
     Example: worker jobs list
     """
     from worker.config.durations import format_duration
+    from worker.runner.definitions import definition_of
 
     called = invocation(context)
     wiring = called.wiring()
@@ -50,7 +51,7 @@ def list_jobs(context: typer.Context) -> None:
     rows: list[dict[str, Any]] = []
     for job in wiring.config.jobs.values():
         try:
-            definition, fault = catalog.get(job.uses), None
+            definition, fault = definition_of(job, wiring.config, catalog), None
         except JobUnusable as error:
             definition, fault = None, error.message
         entries = due.get(job.name, [])

@@ -69,20 +69,23 @@ def _tell_alive(config: Config, *, as_json: bool) -> None:
     from worker.engines.heartbeat import STOPPED, last_beat, last_fault
 
     last, fault = last_beat(config.worker.state_dir), last_fault(config.worker.state_dir)
-    age = None if last is None else max(time.time() - last, 0.0)
-    working = age is not None and age < STOPPED and not fault
+    age = None if last is None else time.time() - last
+    # A beat in the future is one from before the clock was set back.
+    working = age is not None and abs(age) < STOPPED and not fault
     if as_json:
         print_json({"alive": working, "last_beat": rfc3339(last), "fault": fault or None})
     else:
-        found = "it does not run" if age is None else fault or f"last sign of life {span(age)} ago"
+        seen = "it leaves no sign of life" if age is None else f"last sign of life {_relative(last, time.time())}"
+        found = fault or seen
         say(f"the daemon {'works' if working else 'does not work'}: {found}")
     if not working:
         raise typer.Exit(1)
 
 
 def _look(config: Config) -> dict[str, Any]:
+    from worker.store.age import older
     from worker.store.fresh_start import refuse_missing_file
-    from worker.store.snapshot import older, take
+    from worker.store.snapshot import take
     from worker.store.witness_file import WITNESS, WitnessFile
 
     path = config.store.sqlite_path
@@ -112,14 +115,12 @@ def _daemon(config: Config) -> str | None:
 
 def _mark_cut_off(runs: list[dict[str, Any]], database: Path | None) -> None:
     """A run whose process is gone is no running one, whatever its record says until the next start settles it."""
-    from worker.store.files import lock_folder
-    from worker.store.locks import holder_of, run_lock
+    from worker.store.snapshot import cut_off
 
+    gone = set() if database is None else cut_off(database, runs)
     for run in runs:
-        account_id = run.pop("account_id")
-        if run["state"] != "running" or database is None:
-            continue
-        if holder_of(lock_folder(database), run_lock(run["job"], account_id)) is None:
+        del run["account_id"]
+        if run["id"] in gone:
             run |= {"state": "interrupted", "error": "its process is gone; the daemon starts it again first"}
 
 

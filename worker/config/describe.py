@@ -66,14 +66,13 @@ def _plain(name: str, value: Any) -> Any:
         return _source(value)
     if isinstance(value, RateLimit):
         return f"{value.count}/{format_duration(value.seconds)} per {value.per}"
+    if isinstance(value, str | Path):
+        return scrub_patterns(str(value))
     if isinstance(value, dict):
         return {key: _masked(key, item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(name, item) for item in value]
-    if is_dataclass(value):
-        return _record(value)
-    value = str(value) if isinstance(value, Path) else value
-    return scrub_patterns(value) if isinstance(value, str) else value
+    return _record(value) if is_dataclass(value) else value
 
 
 def _masked(name: str, value: Any) -> Any:

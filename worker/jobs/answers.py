@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import TryAgainLater, WorkerError
+from worker.jobs.addresses import plain
 from worker.jobs.json_body import read_json
 from worker.jobs.limit_fields import LONGEST_WAIT, exhausted_for, read_date, read_quotas
 from worker.redact import scrub_patterns
@@ -40,7 +41,7 @@ def require_success(
     if 200 <= response.status_code < 300:  # noqa: PLR2004 - the class of successes, RFC 9110 section 15.3
         return response
     sentence = (explain(response) if explain is not None else "") or _sentence(response)
-    url = response.url.partition("?")[0]
+    url = plain(response.url)
     message = f"{response.request.method or 'GET'} {url} answered {response.status_code}"
     reason = f" {_one_line(response.reason)}" if response.reason else ""
     text = scrub_patterns(f"{message}{reason}{': ' + sentence if sentence else ''}")

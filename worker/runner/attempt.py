@@ -18,7 +18,7 @@ from worker.errors import Interrupted
 from worker.jobs.addresses import origin
 from worker.jobs.buffer import Buffer, LimitReached
 from worker.jobs.run_context import RunContext, RunFacts
-from worker.jobs.sinks import Stream
+from worker.jobs.sinks import Heeding, Stream
 from worker.runner.pace import RunPace
 from worker.store.records import RunCounts
 
@@ -63,6 +63,8 @@ def attempt(services: Services, assignment: Assignment, work: Work) -> Attempted
     try:
         with _open_session(services, assignment, work.account, pace) as session:
             sink_session = work.sink.open(_stream(assignment, work), work.fence)
+            if isinstance(sink_session, Heeding):
+                sink_session.heed(pace.check)
             pending = Buffer(sink_session, folder=services.spool, limit=work.limit)
             with closing(sink_session), pending as buffer:
                 context = _context(services, assignment, work, (session, buffer, pace))

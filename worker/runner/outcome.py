@@ -29,6 +29,7 @@ from worker.errors import (
     TryAgainLater,
     WorkerError,
 )
+from worker.jobs.addresses import plain
 from worker.jobs.answers import asked_wait, is_passing
 from worker.states import RunState
 from worker.store.runs import RunEnd
@@ -122,8 +123,7 @@ def error_text(error: BaseException | None, scrubber: Scrubber) -> str:
     if isinstance(error, WorkerError):
         words = error.message
     elif isinstance(error, _NETWORK):
-        asked = getattr(error.request, "url", None) or "the other side"
-        words = f"{asked.partition('?')[0]} {what_happened(error)}"
+        words = f"{plain(getattr(error.request, 'url', None))} {what_happened(error)}"
     else:
         words = f"{type(error).__name__}: {error}"
     return scrubber(words)[:_LONGEST_ERROR]

@@ -23,6 +23,7 @@ from worker.accounts.backoff import wait_after
 from worker.accounts.network_words import what_happened
 from worker.clock import span
 from worker.errors import DeadlineExceeded, Interrupted, OutOfQuota
+from worker.jobs.addresses import plain
 from worker.jobs.answers import asked_wait
 from worker.jobs.validators import NOT_MODIFIED
 from worker.runner.rate import RateLimiter
@@ -160,9 +161,9 @@ class RunPace:
 def _told(outcome: requests.Response | requests.RequestException, wait: float, attempt: int) -> bool:
     """Say why a request is sent again, and when."""
     if isinstance(outcome, requests.Response):
-        url, reason = outcome.url or "", f"answered {outcome.status_code}"
+        url, reason = outcome.url, f"answered {outcome.status_code}"
     else:
-        url, reason = getattr(outcome.request, "url", None) or "", what_happened(outcome)
-    facts = {"url": url.partition("?")[0], "reason": reason, "wait": round(wait, 1), "attempt": attempt}
+        url, reason = getattr(outcome.request, "url", None), what_happened(outcome)
+    facts = {"url": plain(url), "reason": reason, "wait": round(wait, 1), "attempt": attempt}
     log.info("request is sent again", extra=facts)
     return True

@@ -6,10 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import UsageFault
+from worker.jobs.sinks import Heeding, Sweeping
 from worker.jobs.sinks.memory import MemorySink
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from worker.jobs.sinks import Sink, SinkSession, Stream, TableBatch
 
@@ -33,8 +34,9 @@ def read_since(text: str) -> dict[str, Any]:
 
 
 def dry_sink(sink: Sink, stream: Stream, since: Mapping[str, Any] | None) -> MemorySink:
-    """A sink in memory that begins where the real one stands, or at `since`."""
-    return MemorySink({stream: dict(since) if since is not None else sink.read_cursor(stream)})
+    """A sink in memory that begins where the real one stands, or at `since`, and looks there for what would go."""
+    preview = sink.preview if isinstance(sink, Sweeping) else None
+    return MemorySink({stream: dict(since) if since is not None else sink.read_cursor(stream)}, preview=preview)
 
 
 class SinceSink:
@@ -61,6 +63,10 @@ class _SinceSession:
     def __init__(self, session: SinkSession, since: dict[str, Any]) -> None:
         self._session = session
         self.cursor = since
+
+    def heed(self, check: Callable[[], None]) -> None:
+        if isinstance(self._session, Heeding):
+            self._session.heed(check)
 
     def write(self, batches: Mapping[str, TableBatch], cursor: Mapping[str, Any] | None) -> int:
         return self._session.write(batches, cursor)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from worker.redact import Secret
 
+#: What the outbox says of a notification that was over before a route was told; no fault of the route.
+OVER = "over before it was told"
 #: The one cause of `needs_consent` in which the grant itself still works: it lacks a scope that one job needs.
 SCOPE_MISSING = "insufficient_scope"
 #: The cause of a refusal that nothing of ours explains.

@@ -239,13 +239,14 @@ class Wiring:
     def assignments(self, only: str | None = None) -> dict[str, Assignment]:
         """All configured jobs (or one), ready to run. Raises JobUnusable, Misconfigured."""
         from worker.runner.assignment import Assignment  # noqa: PLC0415 - as above
+        from worker.runner.definitions import definition_of  # noqa: PLC0415 - as above
 
         catalog = self.catalog()
         jobs = self.config.jobs if only is None else {only: self.job(only)}
         return {
             name: Assignment(
                 job,
-                catalog.get(job.uses),
+                definition_of(job, self.config, catalog),
                 self.sink(job),
                 self.client(job.integration),
                 self._limiter(job.integration),
@@ -268,9 +269,10 @@ class Wiring:
         config = SinkConfig("", "sqlite", self.state_folder / "data.db")
         if job.sink is not None:
             config = self.config.sinks[job.sink]
-        place = replace(config, name="")
+        # dlt keeps cursors and a working folder under the sink's name.
+        place = config if config.type == "dlt" else replace(config, name="")
         if place not in self._sinks:
-            maker = SinkMaker(self.environ, self.config.base_dir, self.scrubber, self.clock)
+            maker = SinkMaker(self.environ, self.config.base_dir, self.scrubber, self.clock, self.state_folder)
             self._sinks[place] = maker.make(config)
         return self._sinks[place]
 

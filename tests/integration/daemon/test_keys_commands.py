@@ -328,6 +328,15 @@ def test_recovery_before_there_is_a_database_says_what_is_not_proven(place, escr
     assert (done.returncode, "is not proven" in done.stderr, _ids(place)) == (0, True, ["k1"])
 
 
+def test_recovery_beside_an_empty_database_comes_before_the_restore(place, escrow) -> None:
+    """The witness knows an account, so nothing may be begun anew; but a restore needs the key first."""
+    (place.folder / "worker.key").unlink()
+    place.wiring.store.close()
+    (place.folder / "state" / "worker.db").write_bytes(b"")
+    done = place.command("keys", "recover", "escrow.txt", "--write", "worker.key", given=_PASSPHRASE)
+    assert (done.returncode, "is not proven" in done.stderr, _ids(place)) == (0, True, ["k1"])
+
+
 # A row that was tampered with
 
 

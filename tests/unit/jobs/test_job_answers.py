@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from worker.errors import Misconfigured, TryAgainLater, WorkerError
-from worker.jobs.addresses import origin, resolve
+from worker.jobs.addresses import origin, plain, resolve
 from worker.jobs.answers import require_success
 from worker.testing.answers import Answer, CannedAdapter, canned_session
 
@@ -109,3 +109,18 @@ def test_address_path_without_api_base_is_a_fault_of_the_config():
 def test_address_origins_are_compared_in_one_spelling():
     """Case and default port do not make another origin; scheme does."""
     assert origin("HTTPS://API.test/x") == origin("https://api.test:443") != origin("http://api.test")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://me:s3cret@api.test:81/a/b?key=s3cret#s3cret", "https://api.test:81/a/b"),
+        ("https://api.test", "https://api.test"),
+        ("https://[half", "the other side"),
+        ("/things", "the other side"),
+        (None, "the other side"),
+    ],
+)
+def test_address_is_shown_without_what_may_be_secret(url, shown):
+    """Credentials, query, fragment."""
+    assert plain(url) == shown

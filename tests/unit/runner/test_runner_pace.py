@@ -273,10 +273,10 @@ class TestInsisting:
             run.again(answer(500), 3)
 
     def test_repetition_is_told(self, clock, stopping, answer, caplog):
-        """With where and why, and without the query."""
+        """With where and why, and without what may be secret in an address."""
         caplog.set_level("INFO", "worker")
         run = pace(clock, stopping)
         answered(run, answer)
-        run.again(answer(502, f"{URL}page?token=s3cret"), 1)
+        run.again(answer(502, "https://me:s3cret@api.test/page?token=s3cret"), 1)
         (line,) = [one for one in caplog.records if one.message == "request is sent again"]
         assert (line.url, line.reason, line.attempt) == (f"{URL}page", "answered 502", 1)
