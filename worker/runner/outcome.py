@@ -5,7 +5,7 @@ DeadlineExceeded                    timed_out; the next firing starts from the l
 Interrupted, FenceLost              interrupted; starts again first thing
 AccountPaused                       interrupted; made up for as soon as the account is resumed
 NeedsConsent, Misconfigured         failed; made up for as soon as a human has acted
-OutOfQuota                          retrying, when the rate limit leaves room again, however often
+OutOfQuota                          retrying, when the rate limit leaves room again, as long as it gets on
 TryAgainLater, network, 429, 5xx    retrying, after the time the other side asked for at least; then failed
 anything else                       failed: a fault in the job or an answer nobody expected
 """
@@ -55,6 +55,13 @@ def wait_before_retry(error: BaseException, attempt: int, now: float, chance: fl
     if isinstance(error, OutOfQuota):
         attempt = 1  # nothing has failed, so nothing is gained by waiting longer each time
     return wait_after(attempt, asked_for(error, now), chance, first=FIRST_RETRY)
+
+
+def uses_a_retry(error: BaseException, counts: RunCounts) -> bool:
+    """Whether an attempt that ended so was one in vain. To wait for room within a limit is none, for a run that has
+    written something before or had not begun; else a job without checkpoints would begin anew for ever.
+    """
+    return not isinstance(error, OutOfQuota) or (counts.requests > 0 and counts.rows == 0)
 
 
 def asked_for(error: BaseException, now: float) -> float | None:

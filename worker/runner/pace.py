@@ -22,7 +22,7 @@ import requests
 from worker.accounts.backoff import wait_after
 from worker.accounts.network_words import what_happened
 from worker.clock import span
-from worker.errors import DeadlineExceeded, Interrupted, OutOfQuota
+from worker.errors import DeadlineExceeded, Interrupted, OutOfQuota, TryAgainLater
 from worker.jobs.addresses import plain
 from worker.jobs.answers import asked_wait
 from worker.jobs.validators import NOT_MODIFIED
@@ -89,15 +89,13 @@ class RunPace:
         return None if self._ends_at is None else max(self._ends_at - self._clock.monotonic(), 0.0)
 
     def before(self, url: str) -> float | None:
-        """See `worker.accounts.pace.Pace`. Raises OutOfQuota when leave is too long in coming."""
+        """See `worker.accounts.pace.Pace`. Raises TryAgainLater when leave is too long in coming."""
         self.check()
         while wait := self._limiter.reserve(self._account, url):
             if self._is_too_long(wait):
-                raise OutOfQuota(
-                    f"{urlsplit(url).hostname} is not to be asked for another {span(wait)}: its rate limit is used up",
-                    after=wait,
-                    hint="nothing: the run goes on by itself; or look at rate_limit in the integration's config",
-                )
+                raise _too_long(url, wait)
+            if wait > SHORT_WAIT:
+                log.debug("waiting for room within a rate limit", extra={"url": plain(url), "wait": round(wait, 1)})
             self._rest(wait)
         self._sent += 1
         return self.left
@@ -158,12 +156,20 @@ class RunPace:
         )
 
 
+def _too_long(url: str, wait: float) -> TryAgainLater:
+    """What an attempt ends with instead of waiting. Where only its own time is too short, that is its own fault."""
+    words = f"{urlsplit(url).hostname} is not to be asked for another {span(wait)}: its rate limit is used up"
+    if wait <= LONGEST_WAIT:
+        return TryAgainLater(f"{words}, and so is the run's timeout", after=wait, hint="a longer timeout of the job")
+    return OutOfQuota(words, after=wait, hint="nothing: it goes on by itself; or look at rate_limit in the config")
+
+
 def _told(outcome: requests.Response | requests.RequestException, wait: float, attempt: int) -> bool:
     """Say why a request is sent again, and when."""
     if isinstance(outcome, requests.Response):
-        url, reason = outcome.url, f"answered {outcome.status_code}"
+        url, reason = plain(outcome.url), f"answered {outcome.status_code}"
     else:
-        url, reason = getattr(outcome.request, "url", None), what_happened(outcome)
-    facts = {"url": plain(url), "reason": reason, "wait": round(wait, 1), "attempt": attempt}
+        url, reason = plain(getattr(outcome.request, "url", None)), what_happened(outcome)
+    facts = {"url": url, "reason": reason, "wait": round(wait, 1), "attempt": attempt}
     log.info("request is sent again", extra=facts)
     return True

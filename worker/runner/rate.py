@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _UNAVAILABLE = 503
 #: Of a second, in which pyrate-limiter counts.
 _MILLISECONDS = 1000
+#: Milliseconds by which a window is longer here: a request may be quicker on its way than the one a window before it.
+_MARGIN = 50
 #: Windows kept before those are dropped that count nothing.
 _MANY = 1000
 
@@ -42,7 +44,7 @@ class _Window:
 
     def __init__(self, limit: RateLimit) -> None:
         self._limit = limit.count
-        self._bucket = InMemoryBucket([Rate(limit.count, max(1, int(limit.seconds * _MILLISECONDS)))])
+        self._bucket = InMemoryBucket([Rate(limit.count, int(limit.seconds * _MILLISECONDS) + _MARGIN)])
 
     def wait(self, now: float) -> float:
         """Seconds until there is room; 0 when there is."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import tracemalloc
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,9 +13,10 @@ from worker import validator
 from worker.clock import SystemClock
 from worker.config.model import RateLimit
 from worker.errors import TryAgainLater
-from worker.jobs.buffer import SPOOL_BYTES
 from worker.jobs.sinks import Stream
+from worker.jobs.spool import SPOOL_BYTES
 from worker.runner.rate import RateLimiter
+from worker.sandbox import Sandbox, SandboxConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,28 +37,6 @@ def serve() -> Iterator:
     yield start
     for api in started:
         api.close()
-
-
-@pytest.fixture
-def settle(tmp_path, clock) -> Iterator:
-    """Makes a house at an API, whose time stands still unless the machine's clock is asked for."""
-    with closing(_Houses()) as houses:
-        yield lambda api, clock=clock: houses.make(tmp_path, clock, api)
-
-
-class _Houses:
-    def __init__(self) -> None:
-        self.made = []
-
-    def make(self, folder, clock, api):
-        from conftest import House
-
-        self.made.append(House(folder, clock, api))
-        return self.made[-1]
-
-    def close(self) -> None:
-        for house in self.made:
-            house.close()
 
 
 def pages_of(count: int, rows: int = 2):
@@ -106,6 +84,21 @@ class TestLimits:
         assert [query["page"] for _, query, _ in api.asked] == ["1", "2", "3", "4", "5", "6"]
         assert [HOUR - 1 <= wait <= 1.25 * HOUR + 1 for wait in waits] == [True, True]
 
+    def test_run_that_gets_nowhere_uses_up_its_retries(self, serve, settle):
+        """A job without a checkpoint that needs more than its limit would begin anew for ever."""
+        api = serve(pages_of(1))
+        house = settle(api)
+        limiter = RateLimiter((RateLimit(1, HOUR, "account"),), house.clock)
+        job = house.add_job(
+            lambda context: [context.get("items") for _ in range(2)] and None, retries=1, limiter=limiter
+        )
+        account = house.enroll()
+        engine = house.engine()
+        for _ in range(2):
+            house.turn(engine)
+            house.clock.advance(house.row(account).next_due - house.clock.now())
+        assert [(run.state, run.attempt) for run in house.runs(job=job.name)] == [("failed", 2)]
+
     def test_run_that_waits_leaves_its_thread_to_others(self, serve, settle):
         """One thread, and an account whose limit is used up for an hour: the other job is done in the same turn."""
         api = serve(pages_of(1))
@@ -149,6 +142,18 @@ class TestLimits:
         (run,) = house.runs()
         assert (run.state, len(api.asked)) == ("retrying", 1)
         assert run.error == "127.0.0.1 is not to be asked for another 60 min: its rate limit is used up"
+
+    def test_run_that_meets_the_apis_own_limit_gets_through(self, settle):
+        """Three a second at the sandbox, and nothing about it in the config: refused, patient, done in one attempt."""
+        with Sandbox(SandboxConfig(rows=5, rate_limit=3, rate_window=1)) as sandbox:
+            house = settle(sandbox, SystemClock())
+            house.add_job(lambda context: [context.get("events/") for _ in range(7)] and None)
+            house.enroll()
+            house.turn(house.engine())
+            refused = sandbox.stats()["api_requests"]["429"]
+        (run,) = house.runs()
+        assert (run.state, run.attempt, run.counts.requests) == ("succeeded", 1, 7 + refused)
+        assert refused > 0
 
 
 class TestInsisting:

@@ -18,7 +18,7 @@ from worker.errors import (
     WorkerError,
 )
 from worker.redact import Scrubber, Secret
-from worker.runner.outcome import FIRST_RETRY, end_of, error_text, state_of, wait_before_retry
+from worker.runner.outcome import FIRST_RETRY, end_of, error_text, state_of, uses_a_retry, wait_before_retry
 from worker.states import RunState
 from worker.store.records import RunCounts
 
@@ -211,3 +211,17 @@ def test_error_text_of_the_network_says_whom_it_asked():
     """Which of the addresses that a job uses is out of reach."""
     error = requests.ConnectionError("no", request=requests.Request("GET", "http://me:pw@api.example:81/rows?s=1"))
     assert error_text(error, Scrubber()).startswith("http://api.example:81/rows gave no answer")
+
+
+@pytest.mark.parametrize(
+    ("error", "rows", "requests_sent", "uses"),
+    [
+        (OutOfQuota(after=1.0), 5, 9, False),
+        (OutOfQuota(after=1.0), 0, 0, False),
+        (OutOfQuota(after=1.0), 0, 9, True),
+        (TryAgainLater(), 5, 9, True),
+    ],
+)
+def test_wait_for_room_uses_a_retry_only_in_vain(error, rows, requests_sent, uses):
+    """A run that gets on, or had not begun, waits as often as it has to."""
+    assert uses_a_retry(error, RunCounts(rows=rows, requests=requests_sent)) is uses
