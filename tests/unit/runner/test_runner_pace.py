@@ -220,6 +220,13 @@ class TestInsisting:
         answered(run, answer)
         assert run.again(error, 1)
 
+    @pytest.mark.parametrize("status", [200, 204, 304])
+    def test_success_is_something_to_lose(self, clock, stopping, answer, status):
+        """Also one that has nothing new."""
+        run = pace(clock, stopping)
+        run.heard(answer(status))
+        assert run.again(answer(500), 1)
+
     def test_pauses_grow(self, clock, stopping, answer):
         """By jitter no two runs keep step."""
         run = pace(clock, stopping)

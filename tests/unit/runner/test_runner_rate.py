@@ -151,6 +151,20 @@ class TestAnswers:
         made.heard("acme", answer(429, HERE, Retry_After="30"))
         assert made.reserve("globex", HERE) == wait
 
+    @pytest.mark.parametrize(("asked", "wait"), [(30, 30), (60, 60), (7200, 0)])
+    def test_length_of_a_wait_tells_whose_it_is_where_limits_differ(self, limiter, answer, asked, wait):
+        """Sixty a minute together and so many a day for each: two hours cannot come from the minute."""
+        made = limiter((60, 60.0, "integration"), (5000, 86400.0, "account"))
+        made.heard("acme", answer(429, HERE, Retry_After=str(asked)))
+        assert [made.reserve("acme", HERE), made.reserve("globex", HERE)] == [asked, wait]
+
+    @pytest.mark.parametrize(("renewed_in", "wait"), [(30, 30), (7200, 0)])
+    def test_quotas_are_told_apart_likewise(self, limiter, answer, renewed_in, wait):
+        """By when they are renewed."""
+        made = limiter((60, 60.0, "integration"), (5000, 86400.0, "account"))
+        made.heard("acme", answer(200, HERE, RateLimit=f'"some";r=0;t={renewed_in}'))
+        assert [made.reserve("acme", HERE), made.reserve("globex", HERE)] == [renewed_in, wait]
+
     def test_redirection_is_followed_when_it_may_be(self, limiter, answer):
         """RFC 9110 section 10.2.3: the wait is for where it leads to."""
         made = limiter()
