@@ -36,7 +36,7 @@ from worker.oauth.bearer import STANDARD_FIELD, field_value
 from worker.store.records import SCOPE_MISSING, consent_remedy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from worker.accounts.access import AccessToken, TokenSource
     from worker.accounts.pace import Pace
@@ -78,6 +78,8 @@ class SessionSettings:
     largest_answer: int = LARGEST_ANSWER
     #: With a value, it makes a request one that may be repeated, whatever its method.
     idempotency_header: str = "Idempotency-Key"
+    #: Told every answer that the caller gets, hop by hop.
+    hear: Callable[[requests.Response], None] | None = None
 
 
 class AccountSession(requests.Session):
@@ -155,10 +157,10 @@ class AccountSession(requests.Session):
         """One hop, hooks last: one that raises for a 401 must not come between the rejection and the refresh."""
         hooks = request.hooks
         if not any(hooks.values()):
-            return self._answered(request, **kwargs)
+            return self._heard(request, **kwargs)
         bare = copy(request)
         bare.hooks = default_hooks()
-        response = self._answered(bare, **kwargs)
+        response = self._heard(bare, **kwargs)
         response.request = request
         hooked: requests.Response = dispatch_hook("response", hooks, response, **kwargs)  # type: ignore[no-untyped-call]
         if hooked is not response:
@@ -166,6 +168,12 @@ class AccountSession(requests.Session):
             for one in (*hooked.history, hooked):
                 extract_cookies_to_jar(self.cookies, one.request, one.raw)  # type: ignore[no-untyped-call]
         return hooked
+
+    def _heard(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        response = self._answered(request, **kwargs)
+        if self._settings.hear is not None:
+            self._settings.hear(response)
+        return response
 
     def _answered(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         self._forget_token(request)

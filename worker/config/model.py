@@ -197,6 +197,8 @@ class ResourceConfig:
     #: The resource whose rows its path is made from, and the fields taken from them.
     parent: str | None
     parent_fields: tuple[str, ...]
+    #: Whether rows that a full listing does not name are gone.
+    deletions: bool = False
 
 
 @dataclass(frozen=True)
@@ -226,6 +228,14 @@ class JobConfig:
     catch_up: bool
     #: What a job without code reads; empty for every other.
     resources: tuple[ResourceConfig, ...] = ()
+    #: Deletions that go without asking: `10%`, a number of rows, `off`.
+    delete_brake: str = "10%"
+    #: Seconds after which the last success is late, 0: never; None: by the schedule.
+    late_after: float | None = None
+
+    def covers(self, integration: str, account: str) -> bool:
+        """Whether this account is among those the job runs for."""
+        return integration == self.integration and (self.accounts is None or account in self.accounts)
 
 
 @dataclass(frozen=True)
@@ -248,6 +258,8 @@ class SinkConfig:
     credentials: SecretSource | None = None
     settings: Mapping[str, object] | None = field(default=None, hash=False)
     nested: Literal["tables", "json"] = "tables"
+    #: What becomes of rows that are gone at the source.
+    deletions: Literal["remove", "mark"] = "remove"
 
     def read_url(self, environ: Mapping[str, str], base_dir: Path) -> str:
         """The server's URL, fetched from its source. Raises Misconfigured."""

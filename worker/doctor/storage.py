@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from worker.clock import rfc3339
 from worker.doctor.diagnosis import Diagnosis, Level, of_error
-from worker.errors import Busy, StoreUnusable, WorkerError
+from worker.errors import Busy, StoreUnusable, TryAgainLater, WorkerError
 from worker.store.age import older
 from worker.store.files import look_at
 from worker.store.fresh_start import refuse_missing_file
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from worker.doctor.examination import Parts
 
 
+#: Why there is nothing about keys, clients, accounts and routes.
+NOT_EXAMINED = "what needs an open store was not examined"
+
+
 def exists(parts: Parts) -> bool:
     """Whether there is a store to look at; one on a server is asked, a file is never made. Raises as `look_at` does."""
     path = parts.config.store.sqlite_path
@@ -27,7 +31,10 @@ def exists(parts: Parts) -> bool:
 
 
 def of_age(parts: Parts) -> Diagnosis | None:
-    """That the database is older than its witness, seen without opening the store, which would mark accounts."""
+    """That the database is older than its witness, seen without opening the store, which would mark accounts.
+
+    Raises TryAgainLater when it does not answer; of any other fault, whoever opens the store tells.
+    """
     config = parts.config
     path = config.store.sqlite_path
     try:
@@ -35,14 +42,16 @@ def of_age(parts: Parts) -> Diagnosis | None:
             return None
         url = "" if path is not None else config.store.read_url(parts.environ, config.base_dir)
         found = older(url, path, WitnessFile(config.store.witness or parts.state_folder / WITNESS))
+    except TryAgainLater:
+        raise
     except WorkerError:
-        return None  # whoever opens the store tells
+        return None
     if not found:
         return None
     return Diagnosis(
         "store",
         Level.FAULT,
-        f"the database is older than its witness: {found}; what needs an open store was not examined",
+        f"the database is older than its witness: {found}; {NOT_EXAMINED}",
         "put the newer file back, if there is one; worker store check takes this one, and marks what is stale",
     )
 

@@ -66,8 +66,8 @@ class Doorbell:
         except BlockingIOError:
             os.close(self._descriptor)
             raise StoreUnusable(
-                f"another daemon uses the state folder {state_folder}, for another store",
-                hint="give each daemon a worker.state_dir of its own",
+                f"another daemon uses the state folder {state_folder}",
+                hint="stop that one first; the daemon of another store needs a worker.state_dir of its own",
             ) from None
         self._answer = answer
         self._closing = threading.Event()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from worker.errors import WorkerError
 from worker.jobs.addresses import origin
 from worker.jobs.page_rows import dig, find_rows, read_body
-from worker.jobs.paging import PageAnswer, PageRequest, style_of
+from worker.jobs.paging import PageAnswer, PageRequest, style_of, total_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +35,8 @@ class Page:
     response: requests.Response
     #: Counts the pages handed out, from 1.
     number: int
+    #: Rows of the whole collection, where the answer says how many.
+    total: int | None = None
 
     def last(self, name: str) -> Any:
         """A field of the last row, e.g. for the cursor; a dotted path reaches into nested objects.
@@ -77,7 +79,7 @@ def paginate(fetch: Fetch, collection: Collection) -> Iterator[Page]:
         answer = PageAnswer(request, response, body, rows, largest, len(asked) - 1)
         if rows:
             number += 1
-            yield Page(rows, response, number)
+            yield Page(rows, response, number, total_of(body))
         request = style.following(answer)
 
 

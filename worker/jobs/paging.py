@@ -216,7 +216,7 @@ class Auto(Single):
         if sign is not None:
             raise WorkerError(
                 f"{answer.request.url}: {sign!r} says that there are more rows, but not how to ask for them",
-                hint='name the way: ctx.pages(path, style="offset"), "page", "cursor", … (worker.jobs.paging)',
+                hint='name the way: style="offset", "page", "cursor", … in ctx.pages, or paging of the resource',
             )
 
 
@@ -238,6 +238,12 @@ def style_of(style: str | Style) -> Style:
     if style not in STYLES:
         raise WorkerError(f"there is no paging style {style!r}; there are {', '.join(STYLES)}")
     return STYLES[style]
+
+
+def total_of(body: Any) -> int | None:
+    """The number of all rows of a collection, where its body says it under one of the usual names."""
+    found = (dig(body, path) for path in _TOTALS)
+    return next((value for value in found if isinstance(value, int) and not isinstance(value, bool)), None)
 
 
 def _target(answer: PageAnswer, url: str) -> PageRequest:

@@ -44,7 +44,7 @@ class SinkMaker:
         if config.type == "sqlite":
             from worker.jobs.sinks.sqlite import SqliteSink  # noqa: PLC0415 - see the module's docstring
 
-            return SqliteSink(config.path, self.clock)
+            return SqliteSink(config.path, self.clock, mark_deleted=config.deletions == "mark")
         from worker.jobs.sinks.jsonl import JsonlSink  # noqa: PLC0415 - as above
         from worker.jobs.sinks.jsonl_segments import Rotation  # noqa: PLC0415 - as above
 
@@ -65,13 +65,15 @@ class SinkMaker:
                 self.scrubber.learn(password, unquote(password))
             return url
 
-        return PostgresqlSink(place, read_url, self.clock, schema=config.schema)
+        mark = config.deletions == "mark"
+        return PostgresqlSink(place, read_url, self.clock, schema=config.schema, mark_deleted=mark)
 
     def _by_dlt(self, config: SinkConfig) -> Sink:
         from importlib.util import find_spec  # noqa: PLC0415 - as above
 
         from worker.jobs.sinks.dlt_process import DltProcess  # noqa: PLC0415 - as above
         from worker.jobs.sinks.dlt_sink import DltSink, DltTarget  # noqa: PLC0415 - as above
+        from worker.jobs.sinks.durable import make_folder  # noqa: PLC0415 - as above
         from worker.jobs.sinks.sqlite import SqliteSink  # noqa: PLC0415 - as above
 
         place = f"sinks.{config.name}"
@@ -79,8 +81,11 @@ class SinkMaker:
             raise Misconfigured(f"{place}: dlt is not installed", hint='pip install "headless-worker[dlt]"')
 
         def credentials() -> str | None:
+            if config.path is not None:
+                make_folder(config.path.parent)
+                return str(config.path)
             if config.credentials is None:
-                return None if config.path is None else str(config.path)
+                return None
             found = config.credentials.read(self.environ, self.base_dir)
             self.scrubber.learn(found, *secrets_within(found.reveal()))
             return found.reveal()
@@ -105,7 +110,14 @@ def secrets_within(credentials: str) -> list[str]:
     try:
         found = json.loads(credentials)
     except ValueError:
-        password = urlsplit(credentials).password
+        password = _password(credentials)
         return [password, unquote(password)] if password else []
     fields = found.items() if isinstance(found, dict) else ()
     return [value for name, value in fields if isinstance(value, str) and _TELLING.search(name)]
+
+
+def _password(url: str) -> str:
+    try:
+        return urlsplit(url).password or ""
+    except ValueError:  # half an IPv6 address
+        return ""

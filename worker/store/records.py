@@ -23,6 +23,8 @@ HELD = "held"
 
 #: The kind of the incident that a wrong clock is: ours, or the authorization server's.
 CLOCK_SKEW = "clock_skew"
+#: … that values of a column have become of another kind.
+SCHEMA_CHANGE = "schema_change"
 
 
 def consent_remedy(integration: str, account: str, cause: str, scopes: Sequence[str] = ()) -> str:
@@ -202,6 +204,19 @@ class Due:
 
 
 @dataclass(frozen=True)
+class Backfill:
+    """A job run for a window of time, beside its live runs."""
+
+    #: The job's name with the window behind it.
+    job: str
+    account: Account
+    running: bool
+    last_started: float
+    #: When it came to its end; None as long as it has not.
+    done_at: float | None
+
+
+@dataclass(frozen=True)
 class Claim:
     """The right to make one attempt of one run; void as soon as a newer fence exists."""
 
@@ -221,6 +236,9 @@ class RunCounts:
     rows: int = 0
     requests: int = 0
     refreshes: int = 0
+    #: Rows that complete listings took away, and those that are held until somebody approves.
+    deleted: int = 0
+    held: int = 0
 
 
 @dataclass(frozen=True)
@@ -242,3 +260,7 @@ class Run:
     counts: RunCounts
     error: str | None
     holder: str
+    #: What is unusual about it; empty when nothing is.
+    note: str = ""
+    #: How the shape of its rows differs from before, one sentence each.
+    drift: tuple[str, ...] = ()

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from worker.runner.pace import Stopping
     from worker.runner.rate import RateLimiter
     from worker.runner.runner import Runner
+    from worker.runner.watching import Watch
     from worker.store.restore import Place
     from worker.store.store import Store
     from worker.wiring.daemonic import Daemonic
@@ -55,6 +56,8 @@ class Wiring:
         self._sinks: dict[SinkConfig, Sink] = {}
         #: Called when another configuration is taken up.
         self.set_up_log: Callable[[WorkerSection], None] = lambda _section: None
+        #: Who watches runs; set it before the first. None: the notes that other commands read.
+        self.watch: Watch | None = None
 
     @property
     def state_folder(self) -> Path:
@@ -216,6 +219,7 @@ class Wiring:
         """Makes runs."""
         from worker.runner.runner import Runner  # noqa: PLC0415 - as above
         from worker.runner.services import Services  # noqa: PLC0415 - as above
+        from worker.runner.watching import NoteKeeper  # noqa: PLC0415 - as above
 
         return Runner(
             Services(
@@ -227,6 +231,7 @@ class Wiring:
                 self.stopping,
                 self.user_agent,
                 self.state_folder,
+                self.watch or NoteKeeper(self.state_folder, self.clock).watch,
             )
         )
 

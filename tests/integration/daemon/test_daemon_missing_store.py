@@ -94,14 +94,6 @@ def test_status_does_not_take_a_commit_that_was_cut_off_for_an_old_copy(place):
     assert json.loads(place.command("--json", "status").stdout)["older"] is None
 
 
-def test_doctor_says_what_the_other_commands_say(missing):
-    """And opens nothing."""
-    ended = missing.command("doctor", "--offline")
-    assert ended.returncode == 78
-    assert "knows 1 account, but there is no database at" in ended.stdout
-    assert "worker store restore FILE" in ended.stdout
-
-
 def test_doctor_does_not_miss_an_account_that_never_came_to_be(missing):
     """A first enrolment that was cut off: every other command would begin anew."""
     witness = missing.wiring.store.witness.file
