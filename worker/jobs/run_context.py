@@ -119,6 +119,16 @@ class RunContext:
         self._facts.check()
         self._buffer.emit(table, rows, key)
 
+    def seen(self, table: str, keys: Iterable[Any], key: str | Sequence[str] = "id") -> None:
+        """See Context."""
+        self._facts.check()
+        self._buffer.seen(table, keys, key)
+
+    def complete(self, table: str) -> None:
+        """See Context."""
+        self._facts.check()
+        self._buffer.complete(table)
+
     def checkpoint(self, **values: Any) -> None:
         """See Context."""
         self._facts.check()

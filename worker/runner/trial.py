@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import UsageFault
+from worker.jobs.sinks import Sweeping
 from worker.jobs.sinks.memory import MemorySink
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ def read_since(text: str) -> dict[str, Any]:
 
 
 def dry_sink(sink: Sink, stream: Stream, since: Mapping[str, Any] | None) -> MemorySink:
-    """A sink in memory that begins where the real one stands, or at `since`."""
-    return MemorySink({stream: dict(since) if since is not None else sink.read_cursor(stream)})
+    """A sink in memory that begins where the real one stands, or at `since`, and looks there for what would go."""
+    preview = sink.preview if isinstance(sink, Sweeping) else None
+    return MemorySink({stream: dict(since) if since is not None else sink.read_cursor(stream)}, preview=preview)
 
 
 class SinceSink:
