@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any
 
 from worker import Context, job
 from worker.errors import WorkerError
-from worker.jobs.keyset import BEFORE_ANY, Batch, Place, Reading, clock_of, settled
-from worker.jobs.linked_xml import api_exception, expanded, goes_on, links, read_document, read_row, text_of
+from worker.jobs.keyset import Batch, Place, Reading, clock_of, settled
+from worker.jobs.linked_xml import api_exception, goes_on, inside, links, number_of, read_document, read_row, text_of
 from worker.jobs.ticks import MILLISECOND, SECOND, read_ticks, to_millisecond, utc_text
 from worker.jobs.xml_body import LARGEST
 
@@ -54,6 +54,7 @@ KINDS: Kinds = {
     "LineNumber": int,
     "ProgressPercent": float,
 }
+OLDEST_FIRST = "CreatedDateTime ASC,RequestID ASC"
 NOT_FOUND = 404
 
 
@@ -109,6 +110,34 @@ def orders(ctx: Context) -> None:
     sync(ctx, ORDERS)
 
 
+@job(scopes=["read"])
+def deletions(ctx: Context) -> None:
+    """Take away what is gone: list every id, table by table, and leave the difference to the sink and its brake."""
+    everything = (EVENTS, REGISTRATIONS, CONTACTS, ORDERS)
+    wanted = [one for one in everything if one.collection in ctx.params.get("tables", [one.collection])]
+    begun = ctx.cursor.get("begun")  # a run that was cut short inside of this table; the next begins with it
+    first = next((place for place, one in enumerate(wanted) if one.collection == begun), 0)
+    for resource in wanted[first:] + wanted[:first]:
+        ctx.checkpoint(begun=resource.collection)
+        name_all(ctx, resource)
+    ctx.checkpoint(begun=None)
+
+
+def name_all(ctx: Context, resource: Resource) -> None:
+    """Say of every row of a table that it exists, and then that there are no others."""
+    expand = "Order,Order/Lines" if resource is ORDERS else ""
+    for found in Collection(ctx, resource).by_id(expand=expand):
+        ctx.seen(resource.collection, map(number_of, found), key=resource.key)
+        for order in inside(found) if resource is ORDERS else ():
+            for lines in order_lines(ctx, order, int(text_of(order, "OrderID"))):
+                ctx.seen("orderlines", map(number_of, lines), key="OrderLineID")
+    if resource is CONTACTS:  # those that were merged keep their row
+        for merges in Merges(ctx).all():
+            ctx.seen("contacts", [merge["SourceContactID"] for merge in merges], key="ContactID")
+    for table in (resource.collection, "orderlines") if resource is ORDERS else (resource.collection,):
+        ctx.complete(table)
+
+
 def sync(ctx: Context, resource: Resource) -> None:
     """Deliver every row behind the cursor, then what merges have given to another contact."""
     merges = Merges(ctx)
@@ -122,12 +151,12 @@ def sync(ctx: Context, resource: Resource) -> None:
         into = sorted({int(merge["DestinationContactID"]) for merge in page})
         for first in range(0, len(into), TOGETHER):
             some = " or ".join(f"{resource.contact}/ContactID eq {one}" for one in into[first : first + TOGETHER])
-            for rows in collection.by_id(f"({some})"):
-                collection.emit(rows)
+            for found in collection.by_id(some, resource.expand):
+                collection.emit(list(inside(found)))
 
 
 class Collection:
-    """Pages of one resource, expanded in place."""
+    """Pages of one resource."""
 
     def __init__(self, ctx: Context, resource: Resource) -> None:
         self._ctx = ctx
@@ -137,25 +166,28 @@ class Collection:
     def since(self, millisecond: int | None) -> Batch[etree._Element]:
         """See `keyset.Source`."""
         condition = "" if millisecond is None else f"LastModifiedDateTime ge {_literal(millisecond)}"
-        return self._page(condition, f"LastModifiedDateTime ASC,{self._resource.key} ASC")
+        return self._batch(condition, f"LastModifiedDateTime ASC,{self._resource.key} ASC")
 
     def within(self, millisecond: int, after: int) -> Batch[etree._Element]:
         """See `keyset.Source`."""
         start, end = _literal(millisecond), _literal(millisecond + MILLISECOND)
         within = f"LastModifiedDateTime ge {start} and LastModifiedDateTime lt {end}"
-        return self._page(f"({within}) and {self._resource.key} gt {after}", f"{self._resource.key} ASC")
+        return self._batch(f"({within}) and {self._resource.key} gt {after}", f"{self._resource.key} ASC")
 
-    def by_id(self, condition: str) -> Iterator[list[etree._Element]]:
-        """All rows that meet a condition, page by page in the order of their ids."""
-        after, more = BEFORE_ANY + 1, True
+    def by_id(self, condition: str = "", expand: str = "") -> Iterator[list[etree._Element]]:
+        """Links to all rows that meet a condition, in the order of their ids: what goes meanwhile shifts no page."""
+        key, after, more = self._resource.key, 0, True
         while more:
-            batch = self._page(f"{condition} and {self._resource.key} gt {after}", f"{self._resource.key} ASC")
-            if not batch.rows:
+            numbers = f"{key} gt {after}"
+            root, _ = self._page(f"({condition}) and {numbers}" if condition else numbers, f"{key} ASC", expand)
+            found = links(root, self._resource.element)
+            if not found:
                 return
-            yield [row for _, row in batch.rows]
-            if batch.rows[-1][0].id <= after:
-                raise WorkerError(f"{self._resource.collection} do not heed the filter on {self._resource.key}")
-            after, more = batch.rows[-1][0].id, batch.more
+            yield found
+            last = number_of(found[-1])
+            if last is None or last <= after:
+                raise WorkerError(f"{self._resource.collection} do not heed the filter {numbers}")
+            after, more = last, goes_on(root) or len(found) >= self._top
 
     def emit(self, elements: list[etree._Element]) -> None:
         """Emit rows, and the lines of orders with them."""
@@ -164,21 +196,25 @@ class Collection:
         ctx.emit(resource.collection, rows, key=resource.key)
         if resource is ORDERS:
             for element, row in zip(elements, rows, strict=True):
-                ctx.emit("orderlines", list(order_lines(ctx, element, row)), key="OrderLineID")
+                mark = {"OrderID": row["OrderID"], "OrderLastModifiedDateTime": row["LastModifiedDateTime"]}
+                for found in order_lines(ctx, element, row["OrderID"], expand="OrderLine"):
+                    lines = [read_row(line, KINDS) | mark for line in inside(found)]
+                    ctx.emit("orderlines", lines, key="OrderLineID")
 
-    def _page(self, condition: str, order: str) -> Batch[etree._Element]:
-        params: dict[str, Any] = {"expand": self._resource.expand, "top": self._top, "orderby": order}
-        if condition:
-            params["filter"] = condition
-        response = ask(self._ctx, f"{self._resource.collection}/", params)
-        if (
-            len(response.content) > LARGEST and self._resource.nested and self._top > 1
-        ):  # orders of very many lines: fewer at once, then
-            self._top //= 2
-            return self._page(condition, order)
-        root = read_document(response)
-        rows = [(_place_of(one, self._resource), one) for one in expanded(root, self._resource.element)]
-        return Batch(rows, bool(rows) and (goes_on(root) or len(rows) >= self._top), clock_of(response))
+    def _batch(self, condition: str, order: str) -> Batch[etree._Element]:
+        root, clock = self._page(condition, order, self._resource.expand)
+        rows = [(_place_of(one, self._resource), one) for one in inside(links(root, self._resource.element))]
+        return Batch(rows, bool(rows) and (goes_on(root) or len(rows) >= self._top), clock)
+
+    def _page(self, condition: str, order: str, expand: str) -> tuple[etree._Element, int | None]:
+        """A page, and the server's clock."""
+        params: dict[str, Any] = {"expand": expand, "top": self._top, "orderby": order, "filter": condition}
+        given = {name: value for name, value in params.items() if value}
+        response = ask(self._ctx, f"{self._resource.collection}/", given)
+        if len(response.content) > LARGEST and self._resource.nested and self._top > 1:
+            self._top //= 2  # orders of very many lines: fewer at once, then
+            return self._page(condition, order, expand)
+        return read_document(response), clock_of(response)
 
 
 class Merges:
@@ -198,34 +234,43 @@ class Merges:
 
     def begin_at_the_end(self) -> None:
         """What was merged so far needs no mending: the rows are still to be read."""
-        newest, _ = self._page({"orderby": "CreatedDateTime DESC", "top": 1})
+        newest, _, _ = self._page({"orderby": "CreatedDateTime DESC", "top": 1})
         place = _created(newest[0]) - int(self.settle * SECOND) if newest else 0
         self._ctx.checkpoint(merges=utc_text(place))
 
-    def __iter__(self) -> Iterator[list[dict[str, Any]]]:
-        """Pages of merge requests; what is emitted for one is committed before the next is asked for."""
-        found = read_ticks(str(self._ctx.cursor.get("merges", utc_text(0))))
-        start = to_millisecond(found[0]) if found else 0
-        skip, limit = 0, None
-        more = True
-        while more:
-            params = {"filter": f"CreatedDateTime ge {_literal(start, 'datetimeoffset')}", "top": PAGE, "skip": skip}
-            rows, answer = self._page(params | {"orderby": "CreatedDateTime ASC,RequestID ASC"})
-            if not rows:
-                return
-            skip, more = skip + len(rows), len(rows) >= PAGE or goes_on(answer[0])
+    def all(self) -> Iterator[list[dict[str, Any]]]:
+        """Every merge there was, in pages; the cursor stays."""
+        for rows, _, _ in self._pages(0):
             yield rows
-            last = _created(rows[-1])
-            behind = to_millisecond(last) if more else to_millisecond(last) + MILLISECOND
-            held = settled(behind, answer[1], self.settle)
+
+    def __iter__(self) -> Iterator[list[dict[str, Any]]]:
+        """Pages of merges behind the cursor; what is emitted for one is committed before the next is asked for."""
+        found = read_ticks(str(self._ctx.cursor.get("merges", utc_text(0))))
+        start, limit = to_millisecond(found[0]) if found else 0, None
+        for rows, more, clock in self._pages(start):
+            yield rows
+            last = to_millisecond(_created(rows[-1]))
+            behind = last if more else last + MILLISECOND
+            held = settled(behind, clock, self.settle)
             limit = held if limit is None and held < behind else limit
             self._ctx.checkpoint(merges=utc_text(max(start, behind if limit is None else min(behind, limit))))
 
-    def _page(self, params: dict[str, Any]) -> tuple[list[dict[str, Any]], tuple[etree._Element, int | None]]:
-        response = ask(self._ctx, "contactmergerequests/", {"expand": "ContactMergeRequest", **params})
+    def _pages(self, start: int) -> Iterator[tuple[list[dict[str, Any]], bool, int | None]]:
+        """Pages from a moment on, each with whether another follows and the server's clock."""
+        skip, more = 0, True
+        condition = f"CreatedDateTime ge {_literal(start, 'datetimeoffset')}"
+        while more:
+            rows, more, clock = self._page({"filter": condition, "orderby": OLDEST_FIRST, "top": PAGE, "skip": skip})
+            skip += len(rows)
+            if rows:
+                yield rows, more, clock
+
+    def _page(self, params: dict[str, Any]) -> tuple[list[dict[str, Any]], bool, int | None]:
+        given = {name: value for name, value in params.items() if value}
+        response = ask(self._ctx, "contactmergerequests/", {"expand": "ContactMergeRequest", **given})
         root = read_document(response)
-        rows = [_merge_row(read_row(one, KINDS)) for one in expanded(root, "ContactMergeRequest")]
-        return rows, (root, clock_of(response))
+        rows = [_merge_row(read_row(one, KINDS)) for one in inside(links(root, "ContactMergeRequest"))]
+        return rows, bool(rows) and (goes_on(root) or len(rows) >= params["top"]), clock_of(response)
 
 
 def retired(ctx: Context, merge: dict[str, Any]) -> list[dict[str, Any]]:
@@ -250,21 +295,22 @@ def retired(ctx: Context, merge: dict[str, Any]) -> list[dict[str, Any]]:
     return [gone | {"MergedIntoContactID": left.get("ContactID")}, left]
 
 
-def order_lines(ctx: Context, order: etree._Element, row: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """An order's lines: those that came nested, and the pages behind them."""
-    mark = {"OrderID": row["OrderID"], "OrderLastModifiedDateTime": row["LastModifiedDateTime"]}
+def order_lines(
+    ctx: Context, order: etree._Element, number: int, *, expand: str = ""
+) -> Iterator[list[etree._Element]]:
+    """Links to an order's lines: those that came nested in it, and the pages behind them."""
     count, more = 0, False
     for link in links(order, "Lines"):
-        nested = list(expanded(link[0], "OrderLine")) if len(link) else []
-        yield from (read_row(line, KINDS) | mark for line in nested)
+        nested = links(link[0], "OrderLine") if len(link) else []
+        yield nested
         count, more = len(nested), not len(link) or goes_on(link[0])
     while more:
-        params = {"expand": "OrderLine", "orderby": "OrderLineID ASC", "top": PAGE, "skip": count}
-        response = ask(ctx, f"orders/{row['OrderID']}/lines/", params)
-        root = read_document(response)
-        lines = list(expanded(root, "OrderLine"))
-        yield from (read_row(line, KINDS) | mark for line in lines)
-        count, more = count + len(lines), bool(lines) and goes_on(root)
+        params = {"expand": expand, "orderby": "OrderLineID ASC", "top": PAGE, "skip": count}
+        given = {name: value for name, value in params.items() if value}
+        root = read_document(ask(ctx, f"orders/{number}/lines/", given))
+        found = links(root, "OrderLine")
+        yield found
+        count, more = count + len(found), bool(found) and goes_on(root)
 
 
 def ask(ctx: Context, path: str, params: dict[str, Any]) -> requests.Response:

@@ -15,7 +15,7 @@ from worker.jobs.ticks import read_ticks, utc_text
 from worker.jobs.xml_body import local_name, parse_xml, read_xml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     import requests
     from lxml import etree
@@ -51,9 +51,9 @@ def links(root: etree._Element, title: str) -> list[etree._Element]:
     return [child for child in root if local_name(child) == "Link" and child.get("title") == title]
 
 
-def expanded(root: etree._Element, title: str) -> Iterator[etree._Element]:
-    """The resources that stand in the links of that title. Raises WorkerError for a link that holds none."""
-    for link in links(root, title):
+def inside(found: Iterable[etree._Element]) -> Iterator[etree._Element]:
+    """The resources that stand in links. Raises WorkerError for a link that holds none."""
+    for link in found:
         if not len(link):
             raise WorkerError(f"the answer lists {link.get('href')} without its fields: it was not expanded")
         yield link[0]

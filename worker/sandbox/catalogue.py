@@ -132,8 +132,6 @@ ORDER_LINES = Resource(
         "TaxAmount": "number",
         "LineAmount": "number",
         "AccountCode": "text",
-        "CreatedDateTime": "instant",
-        "LastModifiedDateTime": "instant",
     },
     relations=(Relation("Order", "orders"), Relation("Registration", "registrations")),
     scope="",

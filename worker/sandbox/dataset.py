@@ -69,11 +69,13 @@ class Dataset:
         late: float = 0.0,
         owner: int | None = None,
     ) -> list[int]:
-        """New rows behind the last number, created now; parts of `owner`, if that is given."""
+        """New rows behind the last number, created now; parts of `owner`, or of something drawn by the seed."""
         table, rows, moment = self.tables[collection], list[Row](), self._later(now)
-        for _ in range(count):
+        wholes = self._wholes(table)
+        for _ in range(count if wholes is None or wholes.rows else 0):
             table.last_number += 1
-            rows.append(self._new_row(collection, table.last_number, moment, owner))
+            whole = owner if wholes is None or owner is not None else self._random.choice(list(wholes.rows))
+            rows.append(self._new_row(collection, table.last_number, moment, whole))
             moment = moment if equal else self._later(now)
         self._show(now, late, lambda: self._add(table, rows))
         return [row.number for row in rows]
@@ -118,8 +120,8 @@ class Dataset:
 
     def shown(self, collection: str) -> list[dict[str, str]]:
         """Every row's values as text, by number: the truth that a sync is compared with."""
-        rows = self.tables[collection].rows
-        return [rows[number].shown() for number in sorted(rows)]
+        table = self.tables[collection]
+        return [table.rows[number].shown(table.resource) for number in sorted(table.rows)]
 
     def _show(self, now: float, late: float, change: Callable[[], None]) -> None:
         if late > 0:
@@ -140,20 +142,27 @@ class Dataset:
         self._renew_wholes(table, rows, max(moments.values(), default=0))
 
     def _add(self, table: Table, rows: list[Row]) -> None:
+        wholes = self._wholes(table)
+        if wholes is not None:  # what they were to be parts of may be gone by now
+            rows = [row for row in rows if row.references[table.resource.part_of] in wholes.rows]
         table.rows.update((row.number, row) for row in rows)
         table.changed()
         self._renew_wholes(table, rows, max((_modified(row) for row in rows), default=0))
 
     def _renew_wholes(self, table: Table, parts: Sequence[Row], moment: int) -> None:
         """What the rows are parts of counts as modified."""
-        relation = table.resource.relation(table.resource.part_of)
-        if relation is None:
+        wholes, title = self._wholes(table), table.resource.part_of
+        if wholes is None:
             return
-        wholes = self.tables[relation.target]
-        rows = [wholes.rows[number] for part in parts if (number := part.references[relation.title]) in wholes.rows]
+        rows = [wholes.rows[number] for part in parts if (number := part.references[title]) in wholes.rows]
         for row in rows:
             row.values["LastModifiedDateTime"] = Instant(max(moment, _modified(row)))
         wholes.changed(rows)
+
+    def _wholes(self, table: Table) -> Table | None:
+        """The table of what these rows are parts of."""
+        relation = table.resource.relation(table.resource.part_of)
+        return None if relation is None else self.tables[relation.target]
 
     def _later(self, now: float) -> int:
         """A moment after every change so far, at or after `now`."""

@@ -72,10 +72,12 @@ class Row:
         """Path below the base."""
         return resource.place.format(number=self.number, key=self.values.get(resource.key), **self.references)
 
-    def shown(self) -> dict[str, str]:
-        """The values as text, those of a group under `Group/Name`, and the references by their titles."""
+    def shown(self, resource: Resource) -> dict[str, str]:
+        """The fields as text, those of a group under `Group/Name`, and the references as `Title/ID`."""
         texts = {f"{title}/ID": str(number) for title, number in self.references.items()}
         for name, value in self.values.items():
+            if name not in resource.fields:
+                continue
             if isinstance(value, Group):
                 texts |= {f"{name}/{inner}": shown(one) for inner, one in value.items()}
             else:

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-import requests
+from arlo_run import Arlo
 
 from worker.clock import SystemClock
-from worker.jobs.buffer import Buffer
-from worker.jobs.loading import load_jobs
-from worker.jobs.run_context import RunContext, RunFacts
 from worker.jobs.sinks import Stream
 from worker.jobs.sinks.sqlite import SqliteSink
 from worker.sandbox import Sandbox, SandboxConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from worker.jobs.sinks import Sink
 
 JOBS = Path(__file__).parents[3] / "jobs"
 
@@ -36,40 +29,6 @@ def stream() -> Stream:
 def sqlite_sink(tmp_path: Path) -> SqliteSink:
     """A sink in a file that is not there yet."""
     return SqliteSink(tmp_path / "state" / "data.db", SystemClock())
-
-
-class Arlo:
-    """The jobs of jobs/arlo.py against one sandbox."""
-
-    def __init__(self, sandbox: Sandbox, folder: Path) -> None:
-        self.sandbox = sandbox
-        self.jobs = load_jobs([folder]).jobs
-        self.session = requests.Session()
-        self.session.trust_env = False
-        token = sandbox.call("grant", user="acme")["access_token"]
-        self.session.headers["Authorization"] = f"Bearer {token}"
-        self.asked: list[str] = []
-        self.after_page: Any = lambda _number: None
-        self.session.hooks["response"].append(self._answered)
-        self.fence = 0
-
-    def run(self, name: str, sink: Sink, **params: Any) -> int:
-        """One run; answers the rows committed. What it raises comes out."""
-        self.fence += 1
-        self.asked = []
-        self.session.close()  # each run begins with a connection of its own
-        stream = Stream(name, "arlo", "acme")
-        session = sink.open(stream, self.fence)
-        facts = RunFacts(stream, "run", api_base=self.sandbox.api_base, params={"settle": 0, **params})
-        log = logging.LoggerAdapter(logging.getLogger("test"), {})
-        with closing(session), Buffer(session) as buffer:
-            self.jobs[f"arlo.{name}"].function(RunContext(facts, self.session, buffer, log, SystemClock()))
-            buffer.finish()
-        return buffer.committed
-
-    def _answered(self, response: requests.Response, *_: Any, **__: Any) -> None:
-        self.asked.append(response.url)
-        self.after_page(len(self.asked))
 
 
 @pytest.fixture
