@@ -11,7 +11,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from worker.sandbox.tables import Row, Table, Tables
-from worker.sandbox.values import TICKS, Group, Instant, Local
+from worker.sandbox.values import TICKS, TICKS_PER_MS, Group, Instant, Local
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,8 +48,11 @@ class Dataset:
     def touch(
         self, collection: str, numbers: Sequence[int], now: float, *, equal: bool = False, late: float = 0.0
     ) -> list[int]:
-        """Change rows: a new `LastModifiedDateTime` each (one for all if `equal`) and a rewritten text."""
-        first = self._later(now)
+        """Change rows: a new `LastModifiedDateTime` each and a rewritten text.
+
+        `equal`: one moment for all, a whole millisecond, which is what a filter that says "later than" passes over.
+        """
+        first = self._later(now, TICKS_PER_MS if equal else 1)
         moments = [first if equal or not place else self._later(now) for place in range(len(numbers))]
         self._show(now, late, lambda: self._revise(collection, dict(zip(numbers, moments, strict=True))))
         return list(numbers)
@@ -164,9 +167,9 @@ class Dataset:
         relation = table.resource.relation(table.resource.part_of)
         return None if relation is None else self.tables[relation.target]
 
-    def _later(self, now: float) -> int:
-        """A moment after every change so far, at or after `now`."""
-        self._last = max(self._last + 1, int(now * TICKS))
+    def _later(self, now: float, step: int = 1) -> int:
+        """A moment after every change so far, at or after `now`; a multiple of `step` ticks."""
+        self._last = -(-max(self._last + 1, int(now * TICKS)) // step) * step
         return self._last
 
 

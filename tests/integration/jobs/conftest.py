@@ -14,7 +14,7 @@ from worker.jobs.sinks.sqlite import SqliteSink
 from worker.sandbox import Sandbox, SandboxConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 JOBS = Path(__file__).parents[3] / "jobs"
 
@@ -43,7 +43,20 @@ def trusted_jobs(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def arlo(trusted_jobs: Path) -> Iterator[Arlo]:
+def make_arlo(trusted_jobs: Path) -> Iterator[Callable[..., Arlo]]:
+    """Starts sandboxes of given settings, each with Arlo's jobs."""
+    started: list[Sandbox] = []
+
+    def make(**settings: object) -> Arlo:
+        started.append(Sandbox(SandboxConfig(rate_limit=0, **settings)).start())  # type: ignore[arg-type]
+        return Arlo(started[-1], trusted_jobs)
+
+    yield make
+    for sandbox in started:
+        sandbox.stop()
+
+
+@pytest.fixture
+def arlo(make_arlo: Callable[..., Arlo]) -> Arlo:
     """Arlo's jobs against 300 seeded rows in each collection."""
-    with Sandbox(SandboxConfig(rows=300, rate_limit=0)) as sandbox:
-        yield Arlo(sandbox, trusted_jobs)
+    return make_arlo(rows=300)

@@ -27,6 +27,8 @@ from worker.sandbox import Sandbox, SandboxConfig
 PROCESS = Path(__file__).with_name("arlo_run.py")
 ROOT = Path(__file__).parents[3]
 COLLECTIONS = ("events", "registrations", "contacts", "orders", "orderlines")
+#: Requests of a run after which nothing changes any more.
+CALM = 12
 FAULTS = ("http_429", "http_503", "http_500", "half_body", "reset_before", "reset_after", "html", "garbage")
 
 
@@ -74,7 +76,8 @@ class Play:
         elif kind == "delete":
             self.sandbox.call("delete", collection=collection, count=count % 7)
         elif kind == "long order":
-            self.sandbox.call("insert", collection="orderlines", count=105, owner=91)
+            for order in self.sandbox.rows("orders")[:1]:
+                self.sandbox.insert("orderlines", 105, owner=int(order["OrderID"]))
         elif kind == "insert":
             self.sandbox.call("insert", collection=collection, count=count, equal=count % 2 == 0, late=late)
         else:
@@ -84,12 +87,19 @@ class Play:
         """Time passes at the provider."""
         self.sandbox.call("advance", seconds=seconds)
 
-    def run(self, job, top, pace, churn, trouble):
-        """A run of a job, while the data changes, time passes, and something may go wrong."""
+    def run(self, job, top, pace, meanwhile, trouble):
+        """A run of a job, while its table changes, time passes, and something may go wrong."""
         kind, number, detail = trouble
+        churn, changes = meanwhile
         self.sandbox.set(churn=churn, churn_crowd=25)
+        table = job if job in COLLECTIONS else "registrations"
 
         def answered(reached):
+            if reached == CALM:  # what changes faster than it is read is never read to its end
+                self.sandbox.set(churn=0)
+            elif changes and reached < CALM:
+                what, count, late = changes[reached % len(changes)]
+                self.change(what, table, count, late)
             self.sandbox.call("advance", seconds=pace)
             if reached == number and kind == "request":
                 raise Killed
@@ -133,22 +143,19 @@ _trouble = st.one_of(
     st.tuples(st.sampled_from(["request", "before", "after"]), st.integers(1, 12), st.just("")),
     st.tuples(st.sampled_from(["fault", "within"]), st.integers(1, 8), st.sampled_from(FAULTS)),
 )
+_kinds = st.sampled_from(["touch", "touch", "crowd", "insert", "delete", "merge", "long order"])
+_late = st.sampled_from([0.0, 0.0, 1.7])
+_changes = st.tuples(_kinds, st.integers(1, 12), _late)
 _steps = st.lists(
     st.one_of(
-        st.tuples(
-            st.just("change"),
-            st.sampled_from(["touch", "crowd", "insert", "delete", "merge", "long order"]),
-            st.sampled_from(COLLECTIONS),
-            st.integers(1, 40),
-            st.sampled_from([0.0, 0.0, 1.7]),
-        ),
+        st.tuples(st.just("change"), _kinds, st.sampled_from(COLLECTIONS), st.integers(1, 40), _late),
         st.tuples(st.just("wait"), st.sampled_from([0.5, 3.0, 60.0])),
         st.tuples(
             st.just("run"),
             st.sampled_from(JOBS),
             st.sampled_from([3, 10, 250]),
             st.sampled_from([0.0, 0.4, 1.0]),
-            st.sampled_from([0.0, 0.3, 0.8]),
+            st.tuples(st.sampled_from([0.0, 0.0, 0.5]), st.lists(_changes, max_size=4)),
             _trouble,
         ),
     ),
