@@ -15,6 +15,7 @@ from worker.errors import AccountPaused, JobUnusable, NeedsConsent, TryAgainLate
 from worker.states import AccountState
 
 if TYPE_CHECKING:
+    from worker.jobs.listing import Swept
     from worker.runner.assignment import Assignment
     from worker.runner.attempt import Attempted
     from worker.store.records import Account, Due
@@ -47,6 +48,9 @@ def list_jobs(context: typer.Context) -> None:
     due: dict[str, list[Due]] = {}
     for entry in wiring.store.schedule.entries():
         due.setdefault(entry.job, []).append(entry)
+    late: dict[str, list[str]] = {}
+    for one in wiring.store.freshness.late(wiring.clock.now()):
+        late.setdefault(one.job, []).append(one.account.name)
     rows: list[dict[str, Any]] = []
     for job in wiring.config.jobs.values():
         try:
@@ -63,6 +67,7 @@ def list_jobs(context: typer.Context) -> None:
                 "accounts": len(entries),
                 "next_due": rfc3339(entries[0].next_due) if entries else None,
                 "parked": [entry.account.name for entry in entries if entry.parked],
+                "late": late.get(job.name, []),
                 "description": definition.doc if definition else None,
                 "fault": fault,
             }
@@ -70,7 +75,7 @@ def list_jobs(context: typer.Context) -> None:
     if called.as_json:
         print_json(rows)
     else:
-        columns = ("job", "uses", "integration", "schedule", "accounts", "next_due", "fault")
+        columns = ("job", "uses", "integration", "schedule", "accounts", "next_due", "late", "fault")
         print_table(columns, rows, empty="no jobs are configured; worker config example")
 
 
@@ -153,6 +158,7 @@ def _dry_run(
             {
                 "account": account.label,
                 "tables": sink.tables,
+                "deletions": [_deletions(swept) for swept in sink.swept],
                 "cursor": sink.read_cursor(stream),
                 "error": fault.message if fault else None,
             }
@@ -164,6 +170,9 @@ def _dry_run(
             for table, rows in item["tables"].items():
                 say(f"{item['account']} {table}: {len(rows)} rows")
                 print_table(list(dict.fromkeys(name for row in rows for name in row)), rows)
+            for gone in item["deletions"]:
+                would = f"would be held ({gone['held']})" if gone["held"] else "would be deleted"
+                say(f"{item['account']} {gone['table']}: {gone['rows']} rows {would}: {'; '.join(gone['sample'])}")
             if item["error"]:
                 say(f"{item['account']}: {item['error']}")
             elif not item["tables"]:
@@ -171,6 +180,12 @@ def _dry_run(
         tell("A dry run: nothing was written, and no cursor moved.")
     if failed is not None:
         raise failed if not as_json else typer.Exit(failed.exit_code)
+
+
+def _deletions(swept: Swept) -> dict[str, Any]:
+    """What a complete listing would take away."""
+    rows, held = swept.gone.rows, swept.objection or None
+    return {"table": swept.table, "rows": rows, "sample": list(swept.sample), "held": held}
 
 
 def _told(wiring: Wiring, account: Account, attempted: Attempted) -> WorkerError | None:

@@ -24,7 +24,7 @@ _LIMIT = 10
 _PAUSE = 1.0
 _TIMES = {
     "state_since", "failing_since", "alerted_at", "not_before", "opened_at", "last_at", "next_due", "last_started",
-    "oldest_success", "last_success", "started_at", "finished_at", "oldest",
+    "oldest_success", "last_success", "started_at", "finished_at", "oldest", "held_at", "late_since",
 }  # fmt: skip
 
 
@@ -40,8 +40,9 @@ def status(
 ) -> None:
     """Show accounts by state, who needs consent, incidents, jobs with their next runs, and the last runs.
 
-    Exit code 3 when an account needs consent, 1 when an incident is open, the disk is full or the database is an old
-    copy, else 0. With --alive: 0 when the daemon on this machine works, else 1, whatever the accounts need.
+    Exit code 3 when an account needs consent, 1 when an incident is open, a job is late, deletions wait for an
+    approval, the disk is full or the database is an old copy, else 0. With --alive: 0 when the daemon on this machine
+    works, else 1, whatever the accounts need.
 
     Examples: worker status; worker status --watch
     """
@@ -61,7 +62,7 @@ def status(
         if not watch:
             break
         time.sleep(_PAUSE)
-    amiss = found["incidents"] or found["older"] or found["faults"]
+    amiss = any(found[name] for name in ("incidents", "late", "held", "older", "faults"))
     raise typer.Exit(3 if found["accounts"].get("needs_consent") else 1 if amiss else 0)
 
 
@@ -172,10 +173,7 @@ def _show(found: dict[str, Any]) -> None:
         told = ", told" if row["alerted_at"] is not None else ""
         say(f"  {row['integration']}/{row['account']}: refresh failing for {failing}, {attempts}{told}")
         say(f"    last answer: {row['last_answer']}")
-    for row in found["failing_jobs"]:
-        label, failing = f"{row['integration']}/{row['account']}", span(now - row["failing_since"])
-        say(f"job       {row['job']} of {label} failed {row['failures']} times in a row, for {failing}")
-        say(f"    last error: {row['last_error'] or '-'}")
+    _show_troubled_jobs(found, now)
     for row in found["incidents"]:
         say(f"incident  {row['integration']} {row['kind']}, {span(now - row['opened_at'])}: {row['cause']}")
         say(f"    mend it: {row['remedy']}")
@@ -197,8 +195,27 @@ def _show(found: dict[str, Any]) -> None:
         ("job", "accounts", "running", "parked", "next", "last_run", "oldest_success"), jobs, empty="no jobs scheduled"
     )
     say("")
-    runs = [{**row, "started": _relative(row["started_at"], now)} for row in found["last_runs"]]
-    print_table(("id", "job", "integration", "account", "state", "started", "rows", "error"), runs, empty="no runs yet")
+    runs = [
+        {**row, "started": _relative(row["started_at"], now), "remark": row["error"] or row["note"]}
+        for row in found["last_runs"]
+    ]
+    columns = ("id", "job", "integration", "account", "state", "started", "rows", "remark")
+    print_table(columns, runs, empty="no runs yet")
+
+
+def _show_troubled_jobs(found: dict[str, Any], now: float) -> None:
+    for row in found["failing_jobs"]:
+        label, failing = f"{row['integration']}/{row['account']}", span(now - row["failing_since"])
+        say(f"job       {row['job']} of {label} failed {row['failures']} times in a row, for {failing}")
+        say(f"    last error: {row['last_error'] or '-'}")
+    for row in found["late"]:
+        label, late = f"{row['integration']}/{row['account']}", span(now - row["late_since"])
+        say(f"LATE      {row['job']} of {label}, for {late}: last success {_relative(row['last_success'], now)}")
+        say(f"    look: worker runs list --job {row['job']} --account {label}")
+    for row in found["held"]:
+        label = f"{row['integration']}/{row['account']}"
+        say(f"HELD      {row['job']} of {label} deletes nothing of {row['table']}: {row['reason']}")
+        say(f"    decide: worker changes show {row['id']}")
 
 
 def _relative(moment: float | None, now: float) -> str:

@@ -177,6 +177,10 @@ class JobConfig:
     params: Mapping[str, object]
     #: Whether a firing that was missed while nothing ran is made up for.
     catch_up: bool
+    #: Deletions that go without asking: `10%`, a number of rows, `off`.
+    delete_brake: str = "10%"
+    #: Seconds after which the last success is late, 0: never; None: by the schedule.
+    late_after: float | None = None
 
 
 @dataclass(frozen=True)
@@ -193,6 +197,8 @@ class SinkConfig:
     #: When a file of lines is finished: bytes, and seconds after its first row (None: however old).
     rotate_bytes: int = 0
     rotate_every: float | None = None
+    #: What becomes of rows that are gone at the source.
+    deletions: Literal["remove", "mark"] = "remove"
 
     def read_url(self, environ: Mapping[str, str], base_dir: Path) -> str:
         """The server's URL, fetched from its source. Raises Misconfigured."""

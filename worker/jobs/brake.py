@@ -12,22 +12,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from statistics import median
 from typing import TYPE_CHECKING
 
 from worker.errors import UsageFault
+from worker.jobs.norms import ENOUGH, highest_usual
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 #: Rows that may go without asking, however small the table is.
 FEW = 20
-#: Listings that make a norm, and how many are remembered.
-ENOUGH, REMEMBERED = 8, 30
 #: Times its usual number that a calm job may take away, and one that takes much away.
 _CALM, _BUSY = 10, 2
-#: Makes the median absolute deviation a standard deviation, for a normal distribution.
-_MAD = 1.4826
 _RULE = re.compile(r"(\d{1,2}(?:\.\d+)?|100)\s*%|(\d+)|off")
 
 
@@ -86,12 +82,6 @@ class Brake:
             usual = highest_usual(history)
             limit = max(min(limit, int(_CALM * usual)), int(_BUSY * usual))
         return max(FEW, limit)
-
-
-def highest_usual(history: Sequence[float]) -> float:
-    """The upper end of what is usual: the median and three deviations, robust against single outliers."""
-    middle = median(history)
-    return middle + 3 * _MAD * median(abs(value - middle) for value in history)
 
 
 def read_rule(text: str) -> Rule:

@@ -16,12 +16,13 @@ from worker.errors import RunEnded, WorkerError
 from worker.jobs.brake import Brake
 from worker.jobs.cursor import merge
 from worker.jobs.listing import Listing, Sweep, Swept
+from worker.jobs.shapes import Shape
 from worker.jobs.sinks import TableBatch
 from worker.jobs.sinks.values import plain_row, weight
 from worker.jobs.spool import Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -44,18 +45,20 @@ class Buffer:
         *,
         folder: Path | None = None,
         limit: int | None = None,
-        brake: Brake | None = None,
+        brake: Callable[[], Brake] = Brake,
     ) -> None:
         self._session = session
         self._folder = folder
         self._limit = limit
-        self._brake = brake or Brake()
+        self._brake = brake
         self._lock = threading.RLock()
         self._cursor = session.cursor
         self._pending: dict[str, _Rows] = {}
         self._listings: dict[str, Listing] = {}
         #: What became of the complete listings that were committed so far.
         self.swept: list[Swept] = []
+        #: What the rows handed over look like, by table.
+        self.shapes: dict[str, Shape] = {}
         #: Rows handed over by the job so far.
         self.emitted = 0
         #: Rows committed so far, as the sink counts them.
@@ -97,11 +100,13 @@ class Buffer:
             if pending.key != names:
                 raise WorkerError(f"rows for {table} were emitted with the key {names}, and before with {pending.key}")
             listing = self._listing_of(table, names)
+            shape = self.shapes.setdefault(table, Shape())
             for row in single:
                 if self._limit is not None and self.emitted >= self._limit:
                     raise LimitReached(f"the limit of {self._limit} rows is reached")
                 plain = plain_row(row, table)
                 pending.rows.add(plain, weight(plain))
+                shape.note(plain)
                 if listing is not None:
                     listing.add_row(plain)
                 self.emitted += 1
@@ -158,7 +163,7 @@ class Buffer:
 
     def _write(self, cursor: Mapping[str, Any] | None) -> int:
         batches = {table: TableBatch(one.rows, one.key) for table, one in self._pending.items() if one.rows.count}
-        sweeps = {table: Sweep(listing, self._brake) for table, listing in self._listings.items() if listing.complete}
+        sweeps = {table: Sweep(listing, self._brake()) for table, listing in self._listings.items() if listing.complete}
         for table, sweep in sweeps.items():
             rows = self._pending.get(table)
             batches[table] = TableBatch(rows.rows if rows else (), sweep.key, sweep)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Key = tuple[Any, ...]
 #: Keys that are shown to people.
 SAMPLE = 10
+#: What is said of a first listing during which another job wrote.
+FIRST = "the first listing of a table that another job wrote to meanwhile: what it says counts from the next one on"
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from worker.jobs.buffer import Buffer, LimitReached
 from worker.jobs.run_context import RunContext, RunFacts
 from worker.jobs.sinks import Stream
 from worker.runner.pace import RunPace
+from worker.runner.table_watch import TableWatch
+from worker.store.observed import NOTHING, Observed
 from worker.store.records import RunCounts
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ class Attempted:
 
     error: BaseException | None
     counts: RunCounts
+    #: What it has shown of its tables.
+    observed: Observed = NOTHING
 
 
 def attempt(services: Services, assignment: Assignment, work: Work) -> Attempted:
@@ -58,10 +62,11 @@ def attempt(services: Services, assignment: Assignment, work: Work) -> Attempted
     session: AccountSession | None = None
     buffer: Buffer | None = None
     error: BaseException | None = None
+    watcher = TableWatch(services.store, assignment.name, work.account.id, assignment.config.delete_brake)
     try:
         with _open_session(services, assignment, work.account, pace) as session:
             sink_session = work.sink.open(_stream(assignment, work), work.fence)
-            pending = Buffer(sink_session, folder=services.spool, limit=work.limit)
+            pending = Buffer(sink_session, folder=services.spool, limit=work.limit, brake=watcher.brake)
             with closing(sink_session), pending as buffer:
                 context = _context(services, assignment, work, (session, buffer, pace))
                 _call(assignment, work, context, buffer)
@@ -72,14 +77,15 @@ def attempt(services: Services, assignment: Assignment, work: Work) -> Attempted
     if isinstance(error, requests.ConnectionError | requests.Timeout) and pace.left == 0.0:
         # The request was cut short because the run's own time was up, not because the API is slow.
         error = pace.overdue()
-    return Attempted(
-        error,
-        RunCounts(
-            rows=buffer.committed if buffer is not None else 0,
-            requests=session.requests_sent if session is not None else 0,
-            refreshes=session.refreshes if session is not None else 0,
-        ),
+    swept = buffer.swept if buffer is not None else []
+    counts = RunCounts(
+        rows=buffer.committed if buffer is not None else 0,
+        requests=session.requests_sent if session is not None else 0,
+        refreshes=session.refreshes if session is not None else 0,
+        deleted=sum(one.gone.rows for one in swept if not one.change),
+        held=sum(one.gone.rows for one in swept if one.change),
     )
+    return Attempted(error, counts, NOTHING if buffer is None else watcher.observe(buffer, whole=error is None))
 
 
 def _stream(assignment: Assignment, work: Work) -> Stream:

@@ -36,7 +36,7 @@ class SinkMaker:
         if config.type == "sqlite":
             from worker.jobs.sinks.sqlite import SqliteSink  # noqa: PLC0415 - see the module's docstring
 
-            return SqliteSink(config.path, self.clock)
+            return SqliteSink(config.path, self.clock, mark_deleted=config.deletions == "mark")
         from worker.jobs.sinks.jsonl import JsonlSink  # noqa: PLC0415 - as above
         from worker.jobs.sinks.jsonl_segments import Rotation  # noqa: PLC0415 - as above
 
@@ -57,4 +57,5 @@ class SinkMaker:
                 self.scrubber.learn(password, unquote(password))
             return url
 
-        return PostgresqlSink(place, read_url, self.clock, schema=config.schema)
+        mark = config.deletions == "mark"
+        return PostgresqlSink(place, read_url, self.clock, schema=config.schema, mark_deleted=mark)

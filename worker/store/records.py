@@ -21,6 +21,8 @@ HELD = "held"
 
 #: The kind of the incident that a wrong clock is: ours, or the authorization server's.
 CLOCK_SKEW = "clock_skew"
+#: … that values of a column have become of another kind.
+SCHEMA_CHANGE = "schema_change"
 
 
 def consent_remedy(integration: str, account: str, cause: str, scopes: Sequence[str] = ()) -> str:
@@ -219,6 +221,9 @@ class RunCounts:
     rows: int = 0
     requests: int = 0
     refreshes: int = 0
+    #: Rows that complete listings took away, and those that are held until somebody approves.
+    deleted: int = 0
+    held: int = 0
 
 
 @dataclass(frozen=True)
@@ -240,3 +245,7 @@ class Run:
     counts: RunCounts
     error: str | None
     holder: str
+    #: What is unusual about it; empty when nothing is.
+    note: str = ""
+    #: How the shape of its rows differs from before, one sentence each.
+    drift: tuple[str, ...] = ()

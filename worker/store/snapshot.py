@@ -7,6 +7,7 @@ probe that asks every few seconds, needs none of it. Reads only; opens nothing s
 from __future__ import annotations
 
 import json
+import time
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -68,9 +69,26 @@ _OUTBOX = (
     " LEFT JOIN delivery d ON d.notification_id = n.id ORDER BY n.id DESC, d.route"
 )
 _LAST_RUNS = (
-    "SELECT r.id, r.job, r.account_id, a.integration, a.name, r.state, r.started_at, r.finished_at, r.rows, r.error"
-    " FROM run r"
+    "SELECT r.id, r.job, r.account_id, a.integration, a.name, r.state, r.started_at, r.finished_at, r.rows,"
+    " r.error, r.note FROM run r"
     " JOIN account a ON a.id = r.account_id ORDER BY r.id DESC LIMIT ?"
+)
+_HELD = (
+    "SELECT h.uid, h.job, a.integration, a.name, h.table_name, h.gone, h.present, h.reason, h.held_at"
+    " FROM held_change h JOIN account a ON a.id = h.account_id WHERE h.state = 'held' ORDER BY h.id LIMIT ?"
+)
+#: Since when a success is expected: from the last one on, from the first look, from a consent or the end of a pause.
+_BEGUN = (
+    "CASE WHEN coalesce(s.last_success, s.expected_since) > a.state_since"
+    " THEN coalesce(s.last_success, s.expected_since) ELSE a.state_since END"
+)
+#: As `Freshness.late` has it.
+LATE = (
+    f"SELECT s.job, a.integration, a.name, s.last_success, {_BEGUN} + s.late_after, s.failures"  # noqa: S608
+    " FROM schedule s JOIN account a ON a.id = s.account_id"
+    " WHERE s.next_due IS NOT NULL AND s.parked = '' AND a.state IN ('active', 'in_doubt')"
+    f" AND coalesce(s.last_success, s.expected_since) IS NOT NULL AND {_BEGUN} + s.late_after < ?"
+    " ORDER BY 5 LIMIT ?"
 )
 _LINEAGE = "SELECT mark, backed_up_at FROM lineage"
 _GENERATIONS = "SELECT a.uid, g.generation, a.state FROM account a JOIN grant_ g ON g.account_id = a.id"
@@ -93,6 +111,8 @@ _FIELDS = {
     ),
     "incidents": ("integration", "kind", "opened_at", "last_at", "occurrences", "cause", "remedy"),
     "jobs": ("job", "next_due", "last_started", "oldest_success", "accounts", "running", "parked"),
+    "held": ("id", "job", "integration", "account", "table", "rows", "present", "reason", "held_at"),
+    "late": ("job", "integration", "account", "last_success", "late_since", "failures"),
     "routes": ("route", "waiting", "oldest", "attempts", "last_error"),
     "last_runs": (
         "id",
@@ -105,6 +125,7 @@ _FIELDS = {
         "finished_at",
         "rows",
         "error",
+        "note",
     ),
 }
 _DELIVERY = ("route", "delivered_at", "given_up_at", "attempts", "last_error")
@@ -114,23 +135,27 @@ _QUERIES = {
     "failing_jobs": _FAILING_JOBS,
     "incidents": _INCIDENTS,
     "jobs": _SCHEDULE,
+    "held": _HELD,
     "routes": _ROUTES,
     "last_runs": _LAST_RUNS,
 }
 
 
-def take(url: str, path: Path | None, limit: int, *, lock_wait: float = LOCK_WAIT) -> dict[str, Any]:
-    """Accounts by state, accounts in trouble, open incidents, jobs and the last runs; at most `limit` of each.
+def take(
+    url: str, path: Path | None, limit: int, *, lock_wait: float = LOCK_WAIT, now: float | None = None
+) -> dict[str, Any]:
+    """Accounts by state, accounts in trouble, what is late or held, jobs and the last runs; at most `limit` of each.
 
     Times are seconds since the epoch. Raises StoreUnusable when there is no database, or none of ours,
     and what `driver_errors` makes of anything else that is wrong with the file.
     """
-    with _connected(url, path, lock_wait) as ask:
+    with connected(url, path, lock_wait) as ask:
         counts = dict(ask(_COUNTS, ()))
         found: dict[str, Any] = {"accounts": {str(state): int(count) for state, count in counts.items()}}
         for name, query in _QUERIES.items():
             found[name] = [dict(zip(_FIELDS[name], row, strict=True)) for row in ask(query, (limit,))]
-        return found
+        late = ask(LATE, (time.time() if now is None else now, limit))
+        return found | {"late": [dict(zip(_FIELDS["late"], row, strict=True)) for row in late]}
 
 
 def outbox(url: str, path: Path | None, limit: int) -> list[dict[str, Any]]:
@@ -139,7 +164,7 @@ def outbox(url: str, path: Path | None, limit: int) -> list[dict[str, Any]]:
     Times are seconds since the epoch. Raises StoreUnusable as `take` does.
     """
     told: dict[str, dict[str, Any]] = {}
-    with _connected(url, path, LOCK_WAIT) as ask:
+    with connected(url, path, LOCK_WAIT) as ask:
         for uid, created_at, event, integration, account, facts, *delivery in ask(_OUTBOX, (limit,)):
             one = told.setdefault(
                 uid,
@@ -165,7 +190,7 @@ def older(url: str, path: Path | None, witness: WitnessFile) -> str:
     """
     found = ""
     for _ in range(_LOOKS):
-        with _connected(url, path, LOCK_WAIT) as ask:
+        with connected(url, path, LOCK_WAIT) as ask:
             # The witness first: whatever it knows for certain, the database has by then.
             mark = witness.last_mark()
             ((lineage, backed_up_at),) = ask(_LINEAGE, ()) or [("", None)]
@@ -199,7 +224,7 @@ def _some(labels: Sequence[str]) -> str:
 
 
 @contextmanager
-def _connected(
+def connected(
     url: str, path: Path | None, lock_wait: float
 ) -> Iterator[Callable[[str, Sequence[object]], list[tuple[Any, ...]]]]:
     """A function that asks the database one thing, with `?` for its parameters."""

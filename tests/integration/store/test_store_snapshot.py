@@ -64,6 +64,8 @@ def test_snapshot_of_an_empty_store_is_empty(store: Store) -> None:
         "failing_jobs": [],
         "incidents": [],
         "jobs": [],
+        "held": [],
+        "late": [],
         "routes": [],
         "last_runs": [],
     }
@@ -144,6 +146,7 @@ def test_snapshot_lists_runs_as_the_repository_does(busy_store: Store) -> None:
             "finished_at": run.finished_at,
             "rows": run.counts.rows,
             "error": run.error,
+            "note": run.note or None,
         }
         for run in busy_store.runs.list(RunFilter())
     ]

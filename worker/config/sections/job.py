@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from worker.config.kinds import BOOLEAN, CRON, FREE_TABLE, TIMEZONE, duration, list_of, text, whole_number
+import re
+from typing import TYPE_CHECKING, Any
+
+from worker.config.kinds import BOOLEAN, CRON, FREE_TABLE, TIMEZONE, Kind, duration, list_of, text, whole_number
 from worker.config.model import JobConfig
 from worker.config.names import ACCOUNT_NAME, NAME
 from worker.config.options import Option, Reading, Section
 
+if TYPE_CHECKING:
+    from worker.config.faults import Spot
+
+
+def _read_brake(value: object, spot: Spot) -> Any:
+    right = '"10%", a number of rows such as 50, or "off"'
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(text, str):
+        return spot.mistyped(value, right)
+    if not re.fullmatch(r"((\d{1,2}(\.\d+)?|100)\s*%|\d{1,12}|off)", text.strip().lower()):
+        return spot.refuse(f"{spot.shown(value)} does not fit; write {right}")
+    return text.strip().lower()
+
+
+_BRAKE = Kind('"10%" | number | "off"', _read_brake)
 _OPTIONS = (
     Option(
         "uses",
@@ -81,6 +99,23 @@ _OPTIONS = (
         "Anything; the function finds it in ctx.params. No secrets: they belong in the encrypted store.",
         example={"since": "2026-01-01"},
         aliases=("parameters", "args", "options"),
+    ),
+    Option(
+        "delete_brake",
+        _BRAKE,
+        "How many deletions of one run go without asking: a share of the account's rows of that table, a number of "
+        "rows, or off. More are held until worker changes approve. A share never holds 20 rows or fewer, and is "
+        "narrower for a job that usually deletes little. See docs/deletions.md.",
+        default="10%",
+        aliases=("brake", "max_deletions"),
+    ),
+    Option(
+        "late_after",
+        duration(0),
+        "A success that is older than this is late: shown in worker status, told once. Without it: three times the "
+        'interval, and the timeout. "0s": never.',
+        example="6h",
+        aliases=("freshness",),
     ),
     Option(
         "catch_up",

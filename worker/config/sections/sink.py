@@ -17,6 +17,7 @@ _OF_TYPE = {
     "schema": ("postgresql",),
     "rotate_bytes": ("jsonl",),
     "rotate_every": ("jsonl",),
+    "deletions": ("sqlite", "postgresql"),
 }
 #: Bytes after which a file of lines is finished: a size that tools open at once, some hundred thousand rows.
 _ROTATE_BYTES = 64 * 2**20
@@ -54,6 +55,14 @@ _OPTIONS = (
         text(r".{1,63}", "the name of a schema", label="name"),
         "For postgresql: the schema of the tables, made if it is not there.",
         default="public",
+        alternative=True,
+    ),
+    Option(
+        "deletions",
+        choice("remove", "mark"),
+        "For sqlite and postgresql: what becomes of rows that are gone at the source. remove: they are deleted. mark: "
+        "they stay, with the time in the column _deleted_at. A jsonl file gets a line with _deleted_at.",
+        default="remove",
         alternative=True,
     ),
     Option(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from worker.jobs.brake import Gone
-from worker.jobs.listing import SAMPLE, Swept
+from worker.jobs.listing import FIRST, SAMPLE, Swept
 from worker.jobs.sinks.columns import Kind, kind_of, stored
 from worker.jobs.sinks.keys import KeyFitter, check_names
 from worker.jobs.sinks.sideways import DELETED, OWNER, fold, quoted
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 _SEEN, _GONE = "temp._worker_seen", "temp._worker_gone"
 _OWNED = f"t.{OWNER[0]} = ? AND t.{OWNER[1]} = ?"
-#: What is said of a first listing during which another job wrote.
-FIRST = "the first listing of a table that another job wrote to meanwhile: what it says counts from the next one on"
 
 
 @dataclass(frozen=True)
