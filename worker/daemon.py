@@ -54,6 +54,7 @@ def run_daemon(parts: Daemonic, environ: Mapping[str, str]) -> int:
         control = _Control(parts)
         control.install()
         parts.tell_keys()
+        parts.sweep_notes()
         _tell_ground(parts)
         doorbell = Doorbell(parts.state_folder, parts.ring)
         parts.engine.start()

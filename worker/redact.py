@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 MASK = "[redacted]"
 
@@ -32,13 +32,26 @@ SECRET_NAMES = (
 #: Of these, the names that mean a secret in a log field too: a run has a state there, and a row its key.
 TELLING_NAMES = frozenset(SECRET_NAMES) - {"code", "state", "key"}
 
-_NAMES = "|".join(re.escape(name) for name in SECRET_NAMES)
 #: `Bearer abc`, `Basic abc==`: the credentials of RFC 9110 section 11.4, token68 form.
 _CREDENTIALS = re.compile(r"\b(Bearer|Basic|DPoP|MAC)\s+[A-Za-z0-9\-._~+/]{8,}=*", re.IGNORECASE)
-#: `refresh_token=abc` in a query, a form body or a repr. Bare `code`, `state` and `key` count only in such a place.
-_FORM = re.compile(rf"(?<![\w-])({_NAMES})=([^&\s\"'<>,;)\]}}]+)", re.IGNORECASE)
-#: `"refresh_token": "abc"` in JSON or a Python repr.
-_JSON = re.compile(rf"""(["'])({_NAMES})\1(\s*:\s*)(["'])((?:\\.|(?!\4).)*)\4""", re.IGNORECASE)
+
+
+def _forms(names: Iterable[str]) -> re.Pattern[str]:
+    """`refresh_token=abc` in a query, a form body or a repr: where bare `code`, `state` and `key` count as well."""
+    listed = "|".join(re.escape(name) for name in names)
+    # What is masked already is one value, brackets and all.
+    value = rf"{re.escape(MASK)}|[^&\s\"'<>,;)\]}}]+"
+    return re.compile(rf"(?<![\w-])({listed})=({value})", re.IGNORECASE)
+
+
+def _members(names: Iterable[str]) -> re.Pattern[str]:
+    """`"refresh_token": "abc"` in JSON or a Python repr."""
+    listed = "|".join(re.escape(name) for name in names)
+    return re.compile(rf"""(["'])({listed})\1(\s*:\s*)(["'])((?:\\.|(?!\4).)*)\4""", re.IGNORECASE)
+
+
+_FORM, _JSON = _forms(SECRET_NAMES), _members(SECRET_NAMES)
+_TELLING_FORM, _TELLING_JSON = _forms(sorted(TELLING_NAMES)), _members(sorted(TELLING_NAMES))
 #: `user:password@` in a URL.
 _USERINFO = re.compile(r"(?<=://)([^/\s:@]*):([^/\s]+)@")
 
@@ -78,9 +91,18 @@ class Secret:
 
 def scrub_patterns(text: str) -> str:
     """Take out what looks like a secret: credentials, OAuth parameters in forms and JSON, passwords in URLs."""
+    return _masked(text, _JSON, _FORM)
+
+
+def scrub_data(text: str) -> str:
+    """The same for an API's data, where `code`, `state` and `key` are columns like any other."""
+    return _masked(text, _TELLING_JSON, _TELLING_FORM)
+
+
+def _masked(text: str, members: re.Pattern[str], forms: re.Pattern[str]) -> str:
     text = _CREDENTIALS.sub(rf"\1 {MASK}", text)
-    text = _JSON.sub(rf"\1\2\1\3\4{MASK}\4", text)
-    text = _FORM.sub(rf"\1={MASK}", text)
+    text = members.sub(rf"\1\2\1\3\4{MASK}\4", text)
+    text = forms.sub(rf"\1={MASK}", text)
     return _USERINFO.sub(rf"\1:{MASK}@", text)
 
 
@@ -125,13 +147,17 @@ class Scrubber:
 
     def __call__(self, text: str) -> str:
         """`text` without secrets."""
+        return scrub_patterns(self.mask_known(text))
+
+    def mask_known(self, text: str) -> str:
+        """`text` without the secrets that were shown; look-alikes stay."""
         with self._lock:
             known = list(self._known.values())
         for spellings in known:
             for spelling in spellings:
                 if spelling in text:
                     text = text.replace(spelling, MASK)
-        return scrub_patterns(text)
+        return text
 
 
 def _spellings(value: str) -> tuple[str, ...]:

@@ -26,8 +26,8 @@ COMMANDS = (
     "secrets set", "secrets list", "secrets remove",
     "accounts list", "accounts show", "accounts why", "accounts pause", "accounts resume", "accounts revoke",
     "accounts remove", "accounts release", "accounts confirm",
-    "jobs list", "jobs run", "runs list", "runs show", "keys new", "keys verify", "keys list",
-    "keys rotate", "keys retire", "keys escrow", "keys recover",
+    "jobs list", "jobs run", "jobs new", "jobs backfill", "jobs reset", "runs list", "runs show",
+    "keys new", "keys verify", "keys list", "keys rotate", "keys retire", "keys escrow", "keys recover",
     "store check", "store migrate", "store backup", "store restore", "config check", "config show", "config example",
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.redact import MASK, Scrubber, Secret, scrub_fields, scrub_patterns
+from worker.redact import MASK, Scrubber, Secret, scrub_data, scrub_fields, scrub_patterns
 
 _TOKEN = "tok/en+with=odd&chars\"'é\\"
 _SECRETS = st.text(min_size=6, max_size=40).filter(lambda text: text.strip() == text and text not in MASK)
@@ -182,3 +182,17 @@ def test_fields_of_secret_names_are_masked_at_any_depth() -> None:
 def test_fields_keep_numbers_under_secret_names() -> None:
     """`code: 400` is an error code."""
     assert scrub_fields({"code": 400, "token": True, "key": None}) == {"code": 400, "token": True, "key": MASK}
+
+
+def test_scrubber_masks_a_known_secret_behind_its_name_once():
+    """By its value and by its name, and the mask is whole."""
+    scrubber = Scrubber()
+    scrubber.learn("abcdef-123456")
+    assert scrubber("a?access_token=abcdef-123456&x=1") == f"a?access_token={MASK}&x=1"
+
+
+def test_scrub_data_keeps_columns_that_are_parameters_elsewhere():
+    """An invoice has a state; nobody's column is a password."""
+    assert scrub_data('{"state": "open", "password": "hunter2", "code": "NZ"}') == (
+        f'{{"state": "open", "password": "{MASK}", "code": "NZ"}}'
+    )

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import assert_type
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, assert_type
 
 from worker import Context, job
+from worker.jobs.paging import Offset
+from worker.testing import run_job
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @job(scopes=["read"])
@@ -26,3 +32,21 @@ def test_job_decorator_keeps_the_function() -> None:
     """A marked function is still that function: callable, with its name and its docstring."""
     assert invoices.__name__ == "invoices"
     assert plain.__doc__ == "Ask for one thing."
+
+
+@job
+def comforts(ctx: Context) -> None:
+    """Everything that a job is handed has a type."""
+    lines = ctx.stream("lines")
+    assert_type(lines, Context)
+    assert_type(lines.cursor, Mapping[str, Any])
+    assert_type(ctx.since, str | None)
+    assert_type(ctx.until, str | None)
+    assert_type(ctx.deadline, float | None)
+    ctx.log.info("so far", extra={"count": 1})
+    for page in lines.pages("/lines", style=Offset(limit=50)):
+        assert_type(page.total, int | None)
+        lines.emit("lines", page.rows, key=("order", "number"))
+        ctx.progress(page.number, 12)
+    result = run_job(comforts, recording=Path("lines.yaml"), backfill=("2026-01-01", "2026-02-01"))
+    assert_type(result.rows, dict[str, list[dict[str, Any]]])

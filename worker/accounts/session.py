@@ -27,7 +27,7 @@ from requests.utils import get_auth_from_url
 
 from worker.accounts.answer import read_answer
 from worker.accounts.bounded import UnreadableError, load
-from worker.accounts.carrier import IDEMPOTENT, Carrier, is_stream, replayable
+from worker.accounts.carrier import Carrier, is_repeatable, replayable
 from worker.accounts.cookies import few_cookies
 from worker.accounts.pace import NoPace
 from worker.errors import Misconfigured, ScopeMissing, WorkerError
@@ -36,7 +36,7 @@ from worker.oauth.bearer import STANDARD_FIELD, field_value
 from worker.store.records import SCOPE_MISSING, consent_remedy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from worker.accounts.access import AccessToken, TokenSource
     from worker.accounts.pace import Pace
@@ -76,6 +76,10 @@ class SessionSettings:
     timeout: tuple[float, float] = (10.0, 60.0)
     #: Bytes of an answer, unpacked, unless its caller streams it.
     largest_answer: int = LARGEST_ANSWER
+    #: With a value, it makes a request one that may be repeated, whatever its method.
+    idempotency_header: str = "Idempotency-Key"
+    #: Told every answer that the caller gets, hop by hop.
+    hear: Callable[[requests.Response], None] | None = None
 
 
 class AccountSession(requests.Session):
@@ -95,8 +99,10 @@ class AccountSession(requests.Session):
         carrier = Carrier(self._pace.check)
         for scheme in ("https://", "http://"):
             self.mount(scheme, carrier)
-        #: Requests sent, replays included.
+        #: Requests sent, replays and repetitions included.
         self.requests_sent = 0
+        #: Those of them that were sent again after a pause, by the leave of the pace.
+        self.requests_repeated = 0
 
     @property
     def refreshes(self) -> int:
@@ -151,10 +157,10 @@ class AccountSession(requests.Session):
         """One hop, hooks last: one that raises for a 401 must not come between the rejection and the refresh."""
         hooks = request.hooks
         if not any(hooks.values()):
-            return self._answered(request, **kwargs)
+            return self._heard(request, **kwargs)
         bare = copy(request)
         bare.hooks = default_hooks()
-        response = self._answered(bare, **kwargs)
+        response = self._heard(bare, **kwargs)
         response.request = request
         hooked: requests.Response = dispatch_hook("response", hooks, response, **kwargs)  # type: ignore[no-untyped-call]
         if hooked is not response:
@@ -162,6 +168,12 @@ class AccountSession(requests.Session):
             for one in (*hooked.history, hooked):
                 extract_cookies_to_jar(self.cookies, one.request, one.raw)  # type: ignore[no-untyped-call]
         return hooked
+
+    def _heard(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        response = self._answered(request, **kwargs)
+        if self._settings.hear is not None:
+            self._settings.hear(response)
+        return response
 
     def _answered(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         self._forget_token(request)
@@ -221,21 +233,34 @@ class AccountSession(requests.Session):
             )
 
     def _send_paced(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        timeout = kwargs.pop("timeout", None)
         attempt = 0
         while True:
             attempt += 1
-            left = self._pace.before(request.url or "")
-            self.requests_sent += 1
-            response = super().send(
-                request, allow_redirects=False, timeout=self._timeout(timeout, left), **{**kwargs, "stream": True}
-            )
-            if not kwargs.get("stream") or response.is_redirect:
-                self._load(response)
-            repeatable = request.method in IDEMPOTENT and not is_stream(request)
-            if not repeatable or not self._pace.after(response, attempt):
-                return response
-            response.close()
+            try:
+                response = self._send_once(request, **kwargs)
+            except requests.RequestException as error:
+                if not self._may_repeat(request, error, attempt):
+                    raise
+            else:
+                self._pace.heard(response)
+                if not self._may_repeat(request, response, attempt):
+                    return response
+                response.close()
+            self.requests_repeated += 1
+
+    def _may_repeat(
+        self, request: requests.PreparedRequest, outcome: requests.Response | requests.RequestException, attempt: int
+    ) -> bool:
+        return is_repeatable(request, self._settings.idempotency_header) and self._pace.again(outcome, attempt)
+
+    def _send_once(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        left = self._pace.before(request.url or "")
+        timeout = self._timeout(kwargs.pop("timeout", None), left)
+        self.requests_sent += 1
+        response = super().send(request, allow_redirects=False, timeout=timeout, **{**kwargs, "stream": True})
+        if not kwargs.get("stream") or response.is_redirect:
+            self._load(response)
+        return response
 
     def _load(self, response: requests.Response) -> None:
         """Read the body, as `requests` does where nobody streams."""

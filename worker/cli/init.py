@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from worker.cli.invocation import invocation
+from worker.cli.new_files import write_new
 from worker.cli.output import print_json, say, tell
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def register(app: typer.Typer) -> None:
@@ -40,7 +38,7 @@ def init(
             hint="worker init in an empty folder",
         )
     for name, text in INITIAL_FILES.items():
-        _write(root / name, text)
+        write_new(root / name, text)
     create_keyring_file(root / KEYRING_FILE, [new_key("k1")])
     if invocation(context).as_json:
         print_json({"folder": str(root), "files": [str(path) for path in targets]})
@@ -48,18 +46,3 @@ def init(
     for path in targets:
         say(str(path))
     tell(next_steps(folder))
-
-
-def _write(path: Path, text: str) -> None:
-    import os
-
-    from worker.errors import UsageFault
-
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Ours to write, everybody's to read: neither holds a secret. Never group-writable, whatever the umask.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise UsageFault(f"{path} cannot be written: {error.strerror}") from None
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)

@@ -66,8 +66,14 @@ def show(
 
     Example: worker runs show 1a20a180cf4d
     """
+    from worker.runner.watching import read_note
+    from worker.states import RunState
+
     called = invocation(context)
-    facts = describe(called.wiring().store.runs.get(run_id))
+    wiring = called.wiring()
+    facts = describe(wiring.store.runs.get(run_id))
+    if facts["state"] == RunState.RUNNING and (note := read_note(wiring.state_folder, facts["id"])):
+        facts["progress"] = note | {"at": rfc3339(note["at"])}
     if called.as_json:
         print_json(facts)
         return

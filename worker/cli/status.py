@@ -70,20 +70,23 @@ def _tell_alive(config: Config, *, as_json: bool) -> None:
     from worker.engines.heartbeat import STOPPED, last_beat, last_fault
 
     last, fault = last_beat(config.worker.state_dir), last_fault(config.worker.state_dir)
-    age = None if last is None else max(time.time() - last, 0.0)
-    working = age is not None and age < STOPPED and not fault
+    age = None if last is None else time.time() - last
+    # A beat in the future is one from before the clock was set back.
+    working = age is not None and abs(age) < STOPPED and not fault
     if as_json:
         print_json({"alive": working, "last_beat": rfc3339(last), "fault": fault or None})
     else:
-        found = "it does not run" if age is None else fault or f"last sign of life {span(age)} ago"
+        seen = "it leaves no sign of life" if age is None else f"last sign of life {_relative(last, time.time())}"
+        found = fault or seen
         say(f"the daemon {'works' if working else 'does not work'}: {found}")
     if not working:
         raise typer.Exit(1)
 
 
 def _look(config: Config) -> dict[str, Any]:
+    from worker.store.age import older
     from worker.store.fresh_start import refuse_missing_file
-    from worker.store.snapshot import older, take
+    from worker.store.snapshot import take
     from worker.store.witness_file import WITNESS, WitnessFile
 
     path = config.store.sqlite_path
@@ -93,6 +96,8 @@ def _look(config: Config) -> dict[str, Any]:
     url = "" if path is not None else config.store.read_url(os.environ, config.base_dir)
     found = take(url, path, _LIMIT)
     _mark_cut_off(found["last_runs"], path)
+    _note_progress(found["last_runs"], config.worker.state_dir)
+    _mark_unfinished(found["backfills"], path)
     daemon = _daemon(config)
     return {
         "daemon": daemon,
@@ -113,15 +118,33 @@ def _daemon(config: Config) -> str | None:
 
 def _mark_cut_off(runs: list[dict[str, Any]], database: Path | None) -> None:
     """A run whose process is gone is no running one, whatever its record says until the next start settles it."""
+    from worker.store.snapshot import cut_off
+
+    gone = set() if database is None else cut_off(database, runs)
+    for run in runs:
+        del run["account_id"]
+        if run["id"] in gone:
+            run |= {"state": "interrupted", "error": "its process is gone; the daemon starts it again first"}
+
+
+def _note_progress(runs: list[dict[str, Any]], state_dir: Path) -> None:
+    """What a run under way on this machine has emitted so far, where the record knows only how it ends."""
+    from worker.runner.watching import read_note
+
+    for run in runs:
+        if run["state"] == "running" and (note := read_note(state_dir, run["id"])):
+            run["rows"] = note["rows"]
+
+
+def _mark_unfinished(backfills: list[dict[str, Any]], database: Path | None) -> None:
+    """A backfill whose process is gone waits for somebody to go on with it."""
     from worker.store.files import lock_folder
     from worker.store.locks import holder_of, run_lock
 
-    for run in runs:
-        account_id = run.pop("account_id")
-        if run["state"] != "running" or database is None:
-            continue
-        if holder_of(lock_folder(database), run_lock(run["job"], account_id)) is None:
-            run |= {"state": "interrupted", "error": "its process is gone; the daemon starts it again first"}
+    for row in backfills:
+        lock, runs = run_lock(row["job"], row.pop("account_id")), bool(row.pop("running"))
+        gone = database is not None and holder_of(lock_folder(database), lock) is None
+        row["state"] = "running" if runs and not gone else "unfinished"
 
 
 def _faults(config: Config, daemon: str | None) -> list[dict[str, str]]:
@@ -174,6 +197,7 @@ def _show(found: dict[str, Any]) -> None:
         say(f"  {row['integration']}/{row['account']}: refresh failing for {failing}, {attempts}{told}")
         say(f"    last answer: {row['last_answer']}")
     _show_troubled_jobs(found, now)
+    _show_backfills(found["backfills"], now)
     for row in found["incidents"]:
         say(f"incident  {row['integration']} {row['kind']}, {span(now - row['opened_at'])}: {row['cause']}")
         say(f"    mend it: {row['remedy']}")
@@ -216,6 +240,12 @@ def _show_troubled_jobs(found: dict[str, Any], now: float) -> None:
         label = f"{row['integration']}/{row['account']}"
         say(f"HELD      {row['job']} of {label} deletes nothing of {row['table']}: {row['reason']}")
         say(f"    decide: worker changes show {row['id']}")
+
+
+def _show_backfills(backfills: list[dict[str, Any]], now: float) -> None:
+    for row in backfills:
+        began = span(now - row["last_started"])
+        say(f"backfill  {row['job']} of {row['integration']}/{row['account']} {row['state']}, begun {began} ago")
 
 
 def _relative(moment: float | None, now: float) -> str:

@@ -33,8 +33,32 @@ class LimitReached(RunEnded):
     """The run was to stop after so many rows."""
 
 
+class RunTally:
+    """What the streams of one run have in common: how many rows may come, and what was seen of its tables."""
+
+    def __init__(self, limit: int | None = None, brake: Callable[[], Brake] = Brake) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._taken = 0
+        #: What holds deletions back.
+        self.brake = brake
+        #: What became of the complete listings that were committed so far.
+        self.swept: list[Swept] = []
+        #: What the rows handed over look like, by table.
+        self.shapes: dict[str, Shape] = {}
+
+    def take(self) -> None:
+        """Leave to emit one row. Raises LimitReached when there is none left."""
+        if self._limit is None:
+            return
+        with self._lock:
+            if self._taken >= self._limit:
+                raise LimitReached(f"the limit of {self._limit} rows is reached")
+            self._taken += 1
+
+
 class Buffer:
-    """The rows and the cursor of one run, on their way into one sink. Safe to use from a job's own threads.
+    """The rows and the cursor of one stream, on their way into one sink. Safe to use from a job's own threads.
 
     A context manager: leaving it forgets whatever `checkpoint` or `finish` has not committed.
     """
@@ -45,20 +69,16 @@ class Buffer:
         *,
         folder: Path | None = None,
         limit: int | None = None,
-        brake: Callable[[], Brake] = Brake,
+        run: RunTally | None = None,
     ) -> None:
         self._session = session
         self._folder = folder
-        self._limit = limit
-        self._brake = brake
+        #: What this stream shares with the others of its run.
+        self.run = run or RunTally(limit)
         self._lock = threading.RLock()
         self._cursor = session.cursor
         self._pending: dict[str, _Rows] = {}
         self._listings: dict[str, Listing] = {}
-        #: What became of the complete listings that were committed so far.
-        self.swept: list[Swept] = []
-        #: What the rows handed over look like, by table.
-        self.shapes: dict[str, Shape] = {}
         #: Rows handed over by the job so far.
         self.emitted = 0
         #: Rows committed so far, as the sink counts them.
@@ -70,6 +90,10 @@ class Buffer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forget whatever was not committed, and the keys that were seen."""
         self.discard()
         for listing in self._listings.values():
             listing.keys.close()
@@ -100,10 +124,9 @@ class Buffer:
             if pending.key != names:
                 raise WorkerError(f"rows for {table} were emitted with the key {names}, and before with {pending.key}")
             listing = self._listing_of(table, names)
-            shape = self.shapes.setdefault(table, Shape())
+            shape = self.run.shapes.setdefault(table, Shape())
             for row in single:
-                if self._limit is not None and self.emitted >= self._limit:
-                    raise LimitReached(f"the limit of {self._limit} rows is reached")
+                self.run.take()
                 plain = plain_row(row, table)
                 pending.rows.add(plain, weight(plain))
                 shape.note(plain)
@@ -163,7 +186,9 @@ class Buffer:
 
     def _write(self, cursor: Mapping[str, Any] | None) -> int:
         batches = {table: TableBatch(one.rows, one.key) for table, one in self._pending.items() if one.rows.count}
-        sweeps = {table: Sweep(listing, self._brake()) for table, listing in self._listings.items() if listing.complete}
+        sweeps = {
+            table: Sweep(listing, self.run.brake()) for table, listing in self._listings.items() if listing.complete
+        }
         for table, sweep in sweeps.items():
             rows = self._pending.get(table)
             batches[table] = TableBatch(rows.rows if rows else (), sweep.key, sweep)
@@ -174,7 +199,7 @@ class Buffer:
         for table, sweep in sweeps.items():
             self._listings.pop(table).keys.close()
             if sweep.outcome is not None:
-                self.swept.append(sweep.outcome)
+                self.run.swept.append(sweep.outcome)
         self.discard()
         return count
 

@@ -28,6 +28,14 @@ class Context(Protocol):
         """The saved place, JSON values by name; empty on the first run. Moves on with every checkpoint."""
 
     @property
+    def since(self) -> str | None:
+        """In a backfill its first moment, inclusive, RFC 3339 in UTC: `2026-01-01T00:00:00Z`; None in any other run."""
+
+    @property
+    def until(self) -> str | None:
+        """In a backfill the moment before which it ends, as `since`; None when it has none, and in any other run."""
+
+    @property
     def params(self) -> Mapping[str, Any]:
         """The table `params` of the job in the config."""
 
@@ -105,6 +113,15 @@ class Context(Protocol):
         With the next checkpoint, or the end of the run, they are taken away, too; if there are too many of them, they
         are held until somebody approves (docs/deletions.md). A run that ends before takes nothing away.
         """
+
+    def stream(self, name: str) -> Context:
+        """The same run with a cursor and pending rows of their own: for a job that keeps a place for each table.
+
+        Its checkpoints commit nothing but its own. The same name gives the same stream. See `worker.jobs.streams`.
+        """
+
+    def progress(self, done: float, total: float | None = None) -> None:
+        """Say how far the run is, in whatever the job counts. Rows and pages are counted by themselves."""
 
     def checkpoint(self, **values: Any) -> None:
         """Commit the rows emitted since the last checkpoint, and move the cursor to `values`, in one transaction.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from worker.errors import WorkerError
 from worker.jobs.addresses import origin
 from worker.jobs.page_rows import dig, find_rows, read_body
-from worker.jobs.paging import PageAnswer, PageRequest, style_of
+from worker.jobs.paging import PageAnswer, PageRequest, style_of, total_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +35,8 @@ class Page:
     response: requests.Response
     #: Counts the pages handed out, from 1.
     number: int
+    #: Rows of the whole collection, where the answer says how many.
+    total: int | None = None
 
     def last(self, name: str) -> Any:
         """A field of the last row, e.g. for the cursor; a dotted path reaches into nested objects.
@@ -69,7 +71,7 @@ def paginate(fetch: Fetch, collection: Collection) -> Iterator[Page]:
     asked: set[int] = set()
     largest = number = 0
     while request is not None:
-        _guard(request, asked, collection)
+        guard(request, asked, collection)
         response = fetch(request.url, request.params)
         body = read_body(response, required=not callable(collection.rows))
         rows = find_rows(response, body, collection.rows)
@@ -77,11 +79,11 @@ def paginate(fetch: Fetch, collection: Collection) -> Iterator[Page]:
         answer = PageAnswer(request, response, body, rows, largest, len(asked) - 1)
         if rows:
             number += 1
-            yield Page(rows, response, number)
+            yield Page(rows, response, number, total_of(body))
         request = style.following(answer)
 
 
-def _guard(request: PageRequest, asked: set[int], collection: Collection) -> None:
+def guard(request: PageRequest, asked: set[int], collection: Collection) -> None:
     """Refuse a page that was asked for before, or that another host is to answer.
 
     Requests are kept as hashes: a million pages then cost 64 MB instead of hundreds.

@@ -240,6 +240,12 @@ def style_of(style: str | Style) -> Style:
     return STYLES[style]
 
 
+def total_of(body: Any) -> int | None:
+    """The number of all rows of a collection, where its body says it under one of the usual names."""
+    found = (dig(body, path) for path in _TOTALS)
+    return next((value for value in found if isinstance(value, int) and not isinstance(value, bool)), None)
+
+
 def _target(answer: PageAnswer, url: str) -> PageRequest:
     """A URL that carries its own query, relative to where the answer came from (RFC 3986 section 5)."""
     try:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from worker.jobs.sinks import Stream
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from worker.accounts.client import Client
     from worker.config.model import JobConfig
     from worker.jobs.decorator import JobDefinition
     from worker.jobs.sinks import Sink
+    from worker.jobs.window import Window
     from worker.runner.rate import RateLimiter
+    from worker.store.records import Account
 
 
 @dataclass(frozen=True)
@@ -22,14 +28,39 @@ class Assignment:
     sink: Sink
     client: Client
     limiter: RateLimiter | None
+    #: What a backfill covers; None for the job itself.
+    window: Window | None = None
 
     @property
     def name(self) -> str:
-        """The job's name in the config."""
-        return self.config.name
+        """What its runs, lock and cursor go by: the name in the config, in a backfill with the window behind it."""
+        return self.config.name if self.window is None else self.window.name_for(self.config.name)
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that a run may take; None in a backfill, which takes as long as there is something to copy."""
+        return self.config.timeout if self.window is None else None
+
+    def stream(self, account: Account) -> Stream:
+        """What has the cursor of this job for an account."""
+        return Stream(self.name, account.integration, account.name)
+
+    def forget_place(self, account: Account) -> None:
+        """The next run begins anew; rows stay."""
+        self.sink.reset(self.stream(account))
+
+    def described(self, cursor: Mapping[str, Any], limit: int | None) -> dict[str, Any]:
+        """What makes the same run again, for a recording: where it began, and what it was given."""
+        api = self.client.integration
+        return {
+            "api_base": api.api_base,
+            "api_origins": list(api.api_origins),
+            "cursor": dict(cursor),
+            "params": dict(self.config.params),
+            "limit": limit,
+            "backfill": None if self.window is None else [self.window.since, self.window.until or ""],
+        }
 
     def covers(self, integration: str, account: str) -> bool:
         """Whether this account is among those the job runs for."""
-        if integration != self.config.integration:
-            return False
-        return self.config.accounts is None or account in self.config.accounts
+        return self.config.covers(integration, account)

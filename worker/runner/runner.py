@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from worker.errors import Busy, FenceLost, ScopeMissing, StoreUnusable, TryAgainLater, WorkerError
+from worker.errors import Busy, FenceLost, OutOfQuota, ScopeMissing, StoreUnusable, TryAgainLater, WorkerError
 from worker.events import AccountMoved, RunFinished
 from worker.log import bound
 from worker.runner.attempt import Attempted, Work, attempt
@@ -169,7 +169,8 @@ class Runner:
         services, error = self._services, attempted.error
         now = services.clock.now()
         wait = None
-        if error is not None and claim.attempt <= assignment.config.retries:
+        # Waiting for room within a limit is no failure: it uses up no retry.
+        if error is not None and (claim.attempt <= assignment.config.retries or isinstance(error, OutOfQuota)):
             wait = wait_before_retry(error, claim.attempt, now, random.random())  # noqa: S311 - no secret
         text = error_text(error, services.scrubber)
         end = end_of(error, attempted.counts, retry_at=None if wait is None else now + wait, now=now, text=text)
@@ -198,6 +199,8 @@ class Runner:
     def _log_end(self, state: RunState, attempted: Attempted, text: str, wait: float | None) -> None:
         counts = attempted.counts
         facts: dict[str, object] = {"state": state, "rows": counts.rows, "requests": counts.requests}
+        if attempted.repeated:
+            facts["repeated"] = attempted.repeated
         if attempted.error is None:
             log.info("run succeeded", extra=facts)
             return

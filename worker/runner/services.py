@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from worker.runner.watching import unwatched
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from worker.events import Events
     from worker.redact import Scrubber
     from worker.runner.pace import Stopping
+    from worker.runner.watching import Watch
     from worker.store.store import Store
 
 
@@ -29,3 +32,4 @@ class Services:
     user_agent: str
     #: Where rows wait for their checkpoint when memory is not to hold them; None: where temporary files go.
     spool: Path | None = None
+    watch: Watch = unwatched

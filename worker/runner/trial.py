@@ -6,12 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import UsageFault
-from worker.jobs.sinks import Sweeping
+from worker.jobs.sinks import Heeding, Sweeping
 from worker.jobs.sinks.memory import MemorySink
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from worker.jobs.listing import Sweep, Swept
     from worker.jobs.sinks import Sink, SinkSession, Stream, TableBatch
 
 
@@ -33,10 +34,43 @@ def read_since(text: str) -> dict[str, Any]:
     return found
 
 
-def dry_sink(sink: Sink, stream: Stream, since: Mapping[str, Any] | None) -> MemorySink:
+def dry_sink(sink: Sink, stream: Stream, since: Mapping[str, Any] | None) -> TrialSink:
     """A sink in memory that begins where the real one stands, or at `since`, and looks there for what would go."""
     preview = sink.preview if isinstance(sink, Sweeping) else None
-    return MemorySink({stream: dict(since) if since is not None else sink.read_cursor(stream)}, preview=preview)
+    return TrialSink({stream: dict(since) if since is not None else sink.read_cursor(stream)}, preview)
+
+
+class TrialSink(MemorySink):
+    """A sink in memory that also tells what came: the types of each column, and each table's key."""
+
+    def __init__(
+        self,
+        cursors: Mapping[Stream, Mapping[str, Any]],
+        preview: Callable[[Stream, str, Sweep], Swept | None] | None = None,
+    ) -> None:
+        super().__init__(cursors, preview=preview)
+        #: By table and column: the types that came, in the order of their first appearance; `None` among them.
+        self.types: dict[str, dict[str, list[str]]] = {}
+        self.keys: dict[str, tuple[str, ...]] = {}
+
+    def put(
+        self,
+        stream: Stream,
+        mark: tuple[int, int],
+        batches: Mapping[str, TableBatch],
+        cursor: Mapping[str, Any] | None,
+    ) -> int:
+        """See MemorySink."""
+        count = super().put(stream, mark, batches, cursor)
+        for table, batch in batches.items():
+            self.keys[table] = batch.key
+            columns = self.types.setdefault(table, {})
+            for row in batch.rows:
+                for name, value in row.items():
+                    seen = columns.setdefault(name, [])
+                    if (kind := type(value).__name__.replace("NoneType", "None")) not in seen:
+                        seen.append(kind)
+        return count
 
 
 class SinceSink:
@@ -63,6 +97,10 @@ class _SinceSession:
     def __init__(self, session: SinkSession, since: dict[str, Any]) -> None:
         self._session = session
         self.cursor = since
+
+    def heed(self, check: Callable[[], None]) -> None:
+        if isinstance(self._session, Heeding):
+            self._session.heed(check)
 
     def write(self, batches: Mapping[str, TableBatch], cursor: Mapping[str, Any] | None) -> int:
         return self._session.write(batches, cursor)

@@ -16,8 +16,8 @@ from sqlmodel import col
 
 from worker.states import AccountState
 from worker.store.database import row_count, storable
-from worker.store.outdated import OVER, outdated
-from worker.store.records import consent_remedy
+from worker.store.outdated import outdated
+from worker.store.records import OVER, consent_remedy
 from worker.store.tables import AccountRow, DeliveryRow, IncidentRow, NotificationRow, ScheduleRow
 
 if TYPE_CHECKING:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from worker.redact import Secret
 
+#: What the outbox says of a notification that was over before a route was told; no fault of the route.
+OVER = "over before it was told"
 #: The one cause of `needs_consent` in which the grant itself still works: it lacks a scope that one job needs.
 SCOPE_MISSING = "insufficient_scope"
 #: The cause of a refusal that nothing of ours explains.
@@ -199,6 +201,19 @@ class Due:
     crashes: int = 0
     #: It has to wait until then: the other side wants to be left alone, or it took its process with it.
     not_before: float | None = None
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """A job run for a window of time, beside its live runs."""
+
+    #: The job's name with the window behind it.
+    job: str
+    account: Account
+    running: bool
+    last_started: float
+    #: When it came to its end; None as long as it has not.
+    done_at: float | None
 
 
 @dataclass(frozen=True)

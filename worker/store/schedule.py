@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Integer, bindparam, func, select, update
 from sqlmodel import col
 
+from worker.jobs.window import MARK
 from worker.states import RunState
 from worker.store.accounts import ACCOUNT_COLUMNS, to_account
 from worker.store.catch_up import wake_integration
 from worker.store.claims import take
 from worker.store.crashes import SUSPECT
 from worker.store.database import LOCKED, alone, row_count, storable
-from worker.store.records import Due
+from worker.store.records import Backfill, Due
 from worker.store.tables import AccountRow, RunRow, ScheduleRow
 from worker.store.waits import honoured
 
@@ -172,6 +173,28 @@ class Schedule:
         with self._database.read() as session:
             return [_to_due(row) for row in session.execute(query)]
 
+    def backfills(self) -> Sequence[Backfill]:
+        """Jobs run for a window of time, newest first; those that were forgotten are left out."""
+        query = (
+            select(ScheduleRow, AccountRow)
+            .join(AccountRow, col(AccountRow.id) == col(ScheduleRow.account_id))
+            .where(col(ScheduleRow.job).contains(MARK, autoescape=True), col(ScheduleRow.last_started).is_not(None))
+            .order_by(col(ScheduleRow.last_started).desc())
+        )
+        with self._database.read() as session:
+            return [
+                Backfill(row.job, to_account(account), row.running, started, _done_at(row, started))
+                for row, account in session.execute(query)
+                if (started := row.last_started) is not None
+            ]
+
+    def forget_backfill(self, job: str, account_id: int) -> None:
+        """Do not list it any more. The row stays, for its fence."""
+        with self._database.write() as session:
+            row = session.get(ScheduleRow, (job, account_id), with_for_update=LOCKED)
+            if row is not None and MARK in job:
+                row.last_started = None
+
     def earliest(self) -> float | None:
         """When the next run falls due; None when nothing is scheduled."""
         with self._database.read() as session:
@@ -223,6 +246,12 @@ def _amiss(row: ScheduleRow, limit: float, now: float | None) -> bool:
     limit = honoured(row, limit)
     early = now is not None and now < row.next_due < limit and row.trigger in {"first", "schedule"}
     return row.next_due > limit or early
+
+
+def _done_at(row: ScheduleRow, started: float) -> float | None:
+    return (
+        row.last_success if not row.running and row.last_success is not None and row.last_success >= started else None
+    )
 
 
 def _rows_of(job: str) -> Select[ScheduleRow]:

@@ -96,7 +96,8 @@ def open_store(
     try:
         told = Witness(witness or state_folder / WITNESS)
         if is_blank(database):
-            refuse_blank(told.file, f"there is no account in the database {database.name}")
+            missing = f"there is no account in the database {database.name}"
+            refuse_blank(told.file, missing, lambda: is_blank(database))
         verify_key(database, sealer, now)
         if witness is None:
             create_private_folder(state_folder)
@@ -129,7 +130,8 @@ def open_database(
         locks: Locks = FileLocks(lock_folder(database.path)) if database.is_sqlite else AdvisoryLocks(database)
         database.refuse_damaged()
         if schema_version(database) is None:
-            refuse_blank(known, f"there is nothing in the database {database.name}")
+            missing = f"there is nothing in the database {database.name}"
+            refuse_blank(known, missing, lambda: schema_version(database) is None)
         upgrade(database, locks)
     except BaseException:
         database.close()

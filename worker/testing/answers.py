@@ -84,7 +84,7 @@ class CannedAdapter(BaseAdapter):
         """Nothing is open."""
 
 
-def canned_session(adapter: CannedAdapter) -> requests.Session:
+def canned_session(adapter: BaseAdapter) -> requests.Session:
     """A session that reaches nothing but `adapter`."""
     session = requests.Session()
     session.trust_env = False

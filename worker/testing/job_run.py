@@ -1,21 +1,25 @@
-"""One run of one job against canned answers, through the same context and buffer that the daemon uses."""
+"""One run of one job against canned or recorded answers, through the same context and buffer that the daemon uses."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from worker.jobs.buffer import Buffer
+from worker.jobs.buffer import LimitReached, RunTally
+from worker.jobs.job_log import JobLog
 from worker.jobs.run_context import RunContext, RunFacts
 from worker.jobs.sinks import Stream
 from worker.jobs.sinks.memory import MemorySink
+from worker.jobs.streams import Streams
+from worker.jobs.window import read_window
 from worker.testing.answers import CannedAdapter, Responses, canned_session
 from worker.testing.manual_clock import ManualClock
+from worker.testing.replay import RecordedAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from os import PathLike
 
     import requests
 
@@ -42,28 +46,50 @@ class JobResult:
         return [request.url or "" for request in self.requests]
 
 
-def run_job(
+def run_job(  # noqa: PLR0913 - the keywords of a test's one line, each of which may be left out
     function: Callable[[Context], None],
     *,
     responses: Responses = (),
+    recording: str | PathLike[str] | None = None,
     cursor: Mapping[str, Any] | None = None,
     params: Mapping[str, Any] | None = None,
-    api_base: str = API_BASE,
+    backfill: tuple[str, str] | None = None,
+    api_base: str | None = None,
     sink: Sink | None = None,
 ) -> JobResult:
     """Run a job once, for the account `test/account`, and answer what it left.
 
-    `responses` as in `worker.testing.answers`. Whatever the job raises comes out as it is; what its checkpoints had
-    committed by then is in `sink`, if the test brought one. A sink of the test's own keeps its own cursor.
+    `responses` as in `worker.testing.answers`; instead of them `recording`, a file that `worker jobs run JOB --dry-run
+    --record FILE` has written, which also brings the cursor, the params, the API's address and the limit of that run,
+    as far as they are not given. `backfill` is what `ctx.since` and `ctx.until` are to be: two dates or times.
+
+    Whatever the job raises comes out as it is; what its checkpoints had committed by then is in `sink`, if the test
+    brought one. A sink of the test's own keeps its own cursor.
     """
+    if recording is not None and responses:
+        raise TypeError("run_job takes responses or a recording, not both")
+    recorded = None if recording is None else RecordedAdapter(recording)
+    before = {} if recorded is None else recorded.run
+    base = api_base or before.get("api_base") or API_BASE
+    adapter = recorded or CannedAdapter(responses, base)
     stream = Stream(getattr(function, "__name__", "job"), "test", "account")
-    memory = MemorySink({stream: dict(cursor or {})})
+    memory = MemorySink({stream: dict(before.get("cursor") or {} if cursor is None else cursor)})
     target: Sink = memory if sink is None else sink
-    adapter = CannedAdapter(responses, api_base)
+    window = backfill or before.get("backfill")
+    facts = RunFacts(
+        stream,
+        "test-run",
+        api_base=base,
+        api_origins=tuple(before.get("api_origins") or ()),
+        params=(before.get("params") or {}) if params is None else params,
+        window=read_window(*window) if window else None,
+    )
     session = target.open(stream, fence=1)
-    log = logging.LoggerAdapter(logging.getLogger(f"worker.job.{stream.job}"), {})
-    facts = RunFacts(stream, "test-run", api_base=api_base, params=params or {})
-    with contextlib.closing(session), Buffer(session) as buffer, canned_session(adapter) as http:
-        function(RunContext(facts, http, buffer, log, ManualClock()))
-        buffer.finish()
+    pending = Streams(session, tally=RunTally(before.get("limit")))
+    with contextlib.closing(session), pending as streams, canned_session(adapter) as http:
+        context = RunContext(facts, http, streams, JobLog.of(stream.job), ManualClock())
+        # A run that was recorded as far as its limit ends there, and shows what it had, as it did then.
+        with contextlib.suppress(LimitReached):
+            function(context)
+        context.finish()
     return JobResult(memory.tables, target.read_cursor(stream), adapter.requests)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from worker.crypto.keys_in_use import write_keys_in_use
+from worker.runner.watching import NoteKeeper
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +39,10 @@ class Daemonic:
     def assignments(self) -> Mapping[str, Assignment]:
         """The jobs being worked for."""
         return self.engine.assignments
+
+    def sweep_notes(self) -> None:
+        """Take away what is told of runs whose process is gone. Only the daemon that has the lock may."""
+        NoteKeeper(self.state_folder, self.wiring.clock).sweep()
 
     def tell_keys(self) -> None:
         """Say which keys are in hand, now and whenever they change: a rotation asks.

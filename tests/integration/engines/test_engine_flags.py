@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from worker.errors import NeedsConsent, ScopeMissing
+from worker.redact import Secret
 from worker.states import AccountState, RunState
-from worker.store.records import Finding
+from worker.store.records import Consent, Finding, NewTokens
 
 
 @pytest.fixture
@@ -222,6 +223,32 @@ def test_missing_scope_that_nobody_names_is_taken_from_the_job(house):
     account = house.enroll()
     house.turn(house.engine())
     assert house.row(account).parked == "needs_consent: lacks write"
+
+
+def test_scope_that_was_not_granted_parks_the_job_before_it_begins(house):
+    """Its function is not called; the consent that brings the scope lets it run."""
+    called = []
+    house.add_job(called.append, scopes=("read", "write"))
+    account = house.enroll()
+    engine = house.engine()
+    house.turn(engine)
+    assert (called, house.row(account).parked) == ([], "needs_consent: lacks write")
+    house.clock.advance(1)
+    house.enroll(scopes=("read", "write"))
+    house.turn(engine)
+    assert (len(called), house.states()) == (1, ["failed", "succeeded"])
+
+
+def test_scope_in_a_spelling_of_the_provider_s_own_does_not_park(house):
+    """The grant lists one that nobody asked for: which is it? The API knows."""
+    called = []
+    house.add_job(called.append, scopes=("email",))
+    now = house.clock.now()
+    granted = ("https://provider.test/auth/email",)
+    tokens = NewTokens(Secret("access-token"), Secret("refresh-token"), "Bearer", 3600.0, now, granted)
+    house.store.grants.store_consent(Consent("books", "acme", tokens, ("email",)), now)
+    house.turn(house.engine())
+    assert (len(called), house.states()) == (1, ["succeeded"])
 
 
 def test_consent_with_the_scope_unparks_the_job(house):

@@ -22,7 +22,7 @@ import requests
 
 from worker.clock import SystemClock
 from worker.jobs.brake import Brake, Rule
-from worker.jobs.buffer import Buffer
+from worker.jobs.buffer import Buffer, RunTally
 from worker.jobs.loading import load_jobs
 from worker.jobs.run_context import RunContext, RunFacts
 from worker.jobs.sinks import Stream
@@ -61,7 +61,7 @@ def run_job(function, session, sink, fence, facts, strike=lambda _number, _when:
     """One run; answers the rows committed. What it raises comes out."""
     log = logging.LoggerAdapter(logging.getLogger("test"), {})
     opened = Interrupting(sink.open(facts.stream, fence), strike)
-    with closing(opened), Buffer(opened, brake=lambda: NO_BRAKE) as buffer:
+    with closing(opened), Buffer(opened, run=RunTally(brake=lambda: NO_BRAKE)) as buffer:
         function(RunContext(facts, session, buffer, log, SystemClock()))
         buffer.finish()
     return buffer.committed

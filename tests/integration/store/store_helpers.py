@@ -8,10 +8,11 @@ import sys
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from worker.crypto.keyring import render_keyring
 from worker.redact import Secret
+from worker.store import snapshot
 from worker.store.records import Consent, Finding, NewTokens
 
 if TYPE_CHECKING:
@@ -126,3 +127,9 @@ def start_process(command: str, url: str, folder: Path, ring: Keyring, *words: s
     process.stdin.write(json.dumps(render_keyring(ring.keys)) + "\n")
     process.stdin.flush()
     return Process(process)
+
+
+def look(store: Store, limit: int = 50) -> dict[str, Any]:
+    """The quick look at this store."""
+    path = store.database.path if store.database.is_sqlite else None
+    return snapshot.take(store.database.url.render_as_string(hide_password=False), path, limit)

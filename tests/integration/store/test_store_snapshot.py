@@ -8,23 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from store_helpers import DEAD, LATER, NOW, SILENCE, enrol, entry, schedule
+from store_helpers import DEAD, LATER, NOW, SILENCE, enrol, entry, look, schedule
 
 from worker.errors import Busy, StoreUnusable, TryAgainLater, WorkerError
 from worker.redact import Secret
 from worker.states import AccountState, RunState
 from worker.store import snapshot
+from worker.store.locks import run_lock
 from worker.store.records import Finding, RunCounts
 from worker.store.runs import RunEnd, RunFilter
 
 if TYPE_CHECKING:
     from worker.store.records import Account
     from worker.store.store import Store
-
-
-def _take(store: Store, limit: int = 50) -> dict[str, Any]:
-    path = store.database.path if store.database.is_sqlite else None
-    return snapshot.take(store.database.url.render_as_string(hide_password=False), path, limit)
 
 
 @pytest.fixture
@@ -57,7 +53,7 @@ def busy_store(store: Store) -> Store:
 
 def test_snapshot_of_an_empty_store_is_empty(store: Store) -> None:
     """Every part is there, with nothing in it."""
-    assert _take(store) == {
+    assert look(store) == {
         "accounts": {},
         "troubled": [],
         "failing": [],
@@ -66,6 +62,7 @@ def test_snapshot_of_an_empty_store_is_empty(store: Store) -> None:
         "jobs": [],
         "held": [],
         "late": [],
+        "backfills": [],
         "routes": [],
         "last_runs": [],
     }
@@ -76,7 +73,7 @@ def test_snapshot_counts_accounts_as_the_repository_does(busy_store: Store) -> N
     counted: dict[str, int] = {}
     for account in busy_store.accounts.list():
         counted[account.state] = counted.get(account.state, 0) + 1
-    assert _take(busy_store)["accounts"] == counted
+    assert look(busy_store)["accounts"] == counted
 
 
 def test_snapshot_lists_accounts_in_trouble_as_the_repository_does(busy_store: Store) -> None:
@@ -93,7 +90,7 @@ def test_snapshot_lists_accounts_in_trouble_as_the_repository_does(busy_store: S
         for account in sorted(busy_store.accounts.list(), key=_urgency)
         if account.state != AccountState.ACTIVE
     ]
-    assert _take(busy_store)["troubled"] == expected
+    assert look(busy_store)["troubled"] == expected
     assert len(expected) == 4
 
 
@@ -111,7 +108,7 @@ def test_snapshot_lists_failing_grants_as_the_repository_does(busy_store: Store)
         names = ("failures", "failing_since", "not_before", "alerted_at", "last_answer")
         found.append(dict(zip(names, facts, strict=True)))
         found[-1] |= {"integration": "arlo", "account": name}
-    assert _take(busy_store)["failing"] == found
+    assert look(busy_store)["failing"] == found
 
 
 def test_snapshot_lists_incidents_as_the_repository_does(busy_store: Store) -> None:
@@ -128,7 +125,7 @@ def test_snapshot_lists_incidents_as_the_repository_does(busy_store: Store) -> N
         }
         for incident in busy_store.incidents.list()
     ]
-    assert _take(busy_store)["incidents"] == expected
+    assert look(busy_store)["incidents"] == expected
     assert len(expected) == 1
 
 
@@ -150,7 +147,7 @@ def test_snapshot_lists_runs_as_the_repository_does(busy_store: Store) -> None:
         }
         for run in busy_store.runs.list(RunFilter())
     ]
-    assert _take(busy_store)["last_runs"] == expected
+    assert look(busy_store)["last_runs"] == expected
     assert len(expected) == 3
 
 
@@ -169,18 +166,18 @@ def test_snapshot_sums_up_jobs_as_the_repository_does(busy_store: Store) -> None
         }
         for job, last, success in (("other", None, None), ("sync", NOW + 1, NOW + 10))
     ]
-    assert _take(busy_store)["jobs"] == expected
+    assert look(busy_store)["jobs"] == expected
 
 
 def test_snapshot_keeps_to_its_limit(busy_store: Store) -> None:
     """Of each part."""
-    found = _take(busy_store, 1)
+    found = look(busy_store, 1)
     assert {len(found[name]) for name in ("troubled", "failing", "incidents", "jobs", "last_runs")} == {1}
 
 
 def test_snapshot_opens_nothing_sealed(busy_store: Store) -> None:
     """Not even ciphertext leaves through it."""
-    assert not any(isinstance(value, bytes) for part in _take(busy_store).values() for value in _leaves(part))
+    assert not any(isinstance(value, bytes) for part in look(busy_store).values() for value in _leaves(part))
 
 
 def _leaves(part: Any) -> list[Any]:
@@ -231,7 +228,7 @@ def test_snapshot_after_a_crash_sees_what_was_committed(sqlite_store: Store, spa
     process = spawn("spill", sqlite_store, "200")
     assert process.line() == "spilled"
     process.kill()
-    assert _take(sqlite_store)["accounts"] == {"active": 1}
+    assert look(sqlite_store)["accounts"] == {"active": 1}
 
 
 def test_snapshot_of_a_hot_copy_sees_what_was_committed(sqlite_store: Store, spawn, tmp_path: Path) -> None:
@@ -248,7 +245,7 @@ def test_snapshot_of_a_hot_copy_sees_what_was_committed(sqlite_store: Store, spa
 def test_snapshot_writes_nothing(sqlite_store: Store) -> None:
     """It only looks."""
     before = sqlite_store.database.path.read_bytes()
-    _take(sqlite_store)
+    look(sqlite_store)
     assert sqlite_store.database.path.read_bytes() == before
 
 
@@ -272,3 +269,33 @@ def test_snapshot_of_a_damaged_file_says_so(sqlite_store: Store) -> None:
     with pytest.raises(StoreUnusable, match="malformed") as caught:
         snapshot.take("", sqlite_store.database.path, 5)
     assert "restore a backup" in caught.value.hint
+
+
+def test_run_whose_process_is_gone_is_cut_off(sqlite_store: Store) -> None:
+    """Its record says that it runs, and nobody holds its lock."""
+    runs = _running(sqlite_store)
+    assert snapshot.cut_off(sqlite_store.database.path, runs) == {runs[0]["id"]}
+
+
+def test_run_whose_lock_is_held_is_not_cut_off(sqlite_store: Store) -> None:
+    """By a daemon, `worker once`, or a command typed by hand."""
+    runs = _running(sqlite_store)
+    with sqlite_store.locks.hold(run_lock("sync", runs[0]["account_id"])):
+        assert snapshot.cut_off(sqlite_store.database.path, runs) == set()
+
+
+def test_run_that_ended_after_it_was_read_is_not_cut_off(sqlite_store: Store) -> None:
+    """It let go of its lock, too."""
+    runs = _running(sqlite_store)
+    sqlite_store.runs.interrupt(sqlite_store.schedule.running()[0], "it ended", NOW + 1)
+    assert snapshot.cut_off(sqlite_store.database.path, runs) == set()
+
+
+def _running(store: Store) -> list[dict[str, Any]]:
+    """The runs as a look shows them: one, which runs."""
+    grant = enrol(store)
+    store.schedule.ensure("sync", {grant.account.id: NOW})
+    assert store.schedule.claim(entry(store, grant), NOW, NOW + 60, "me", "first") is not None
+    runs: list[dict[str, Any]] = look(store)["last_runs"]
+    assert [run["state"] for run in runs] == ["running"]
+    return runs

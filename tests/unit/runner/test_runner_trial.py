@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from worker.errors import UsageFault
@@ -65,3 +67,12 @@ def test_since_sink_begins_there_and_writes_to_the_real_one():
         {"invoices": [{"id": 1}]},
         {"changed": "b"},
     )
+
+
+def test_dry_sink_tells_types_and_keys():
+    """As they came, and not as a sink keeps them."""
+    trial = dry_sink(MemorySink(), STREAM, None)
+    rows = [{"id": 1, "total": Decimal(2)}, {"id": 2, "total": None, "note": "x"}]
+    trial.open(STREAM, 1).write({"invoices": TableBatch(rows, ("id",))}, None)
+    assert trial.types == {"invoices": {"id": ["int"], "total": ["Decimal", "None"], "note": ["str"]}}
+    assert trial.keys == {"invoices": ("id",)}

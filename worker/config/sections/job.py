@@ -9,6 +9,7 @@ from worker.config.kinds import BOOLEAN, CRON, FREE_TABLE, TIMEZONE, Kind, durat
 from worker.config.model import JobConfig
 from worker.config.names import ACCOUNT_NAME, NAME
 from worker.config.options import Option, Reading, Section
+from worker.config.sections.resource import RESOURCE_LIST
 
 if TYPE_CHECKING:
     from worker.config.faults import Spot
@@ -29,11 +30,11 @@ _OPTIONS = (
     Option(
         "uses",
         text(
-            r"[^\W\d]\w*\.[^\W\d]\w*",
-            "MODULE.FUNCTION, for FUNCTION in MODULE.py in jobs_path",
-            label="MODULE.FUNCTION",
+            r"rest|[^\W\d]\w*\.[^\W\d]\w*",
+            'MODULE.FUNCTION, for FUNCTION in MODULE.py in jobs_path, or "rest"',
+            label='MODULE.FUNCTION | "rest"',
         ),
-        "The function to run: MODULE.FUNCTION in jobs_path.",
+        'The function to run: MODULE.FUNCTION in jobs_path. "rest" needs no code: see resources.',
         example="arlo.registrations",
         required=True,
         aliases=("function", "job", "run", "use"),
@@ -123,7 +124,24 @@ _OPTIONS = (
         "Whether a firing that was missed while nothing ran is made up for, once, at the next start.",
         default=True,
     ),
+    Option(
+        "resources",
+        RESOURCE_LIST,
+        'With uses = "rest": what to read, a [[jobs.NAME.resources]] for each collection.',
+        alternative=True,
+        aliases=("resource", "streams", "endpoints"),
+    ),
 )
+
+
+def _code_or_resources(reading: Reading) -> None:
+    if reading["uses"] == "rest":
+        if not reading["resources"] and "resources" not in reading.faulty:
+            reading.refuse("resources", 'missing; write [[jobs.NAME.resources]] with name = "…" and path = "…"')
+        if reading["params"]:
+            reading.doubt("params", 'has no effect with uses = "rest"; write params in [[jobs.NAME.resources]]')
+    elif "resources" in reading.given and reading["uses"] is not None:
+        reading.refuse("resources", 'belongs to uses = "rest"; remove it, or write that')
 
 
 def _one_schedule(reading: Reading) -> None:
@@ -141,7 +159,8 @@ def _somebody(reading: Reading) -> None:
 
 
 def _build(name: str, reading: Reading) -> JobConfig:
-    return JobConfig(name=name, **{**reading.values, "params": reading["params"] or {}})
+    filled = {"params": reading["params"] or {}, "resources": reading["resources"] or ()}
+    return JobConfig(name=name, **{**reading.values, **filled})
 
 
 JOBS = Section(
@@ -150,7 +169,7 @@ JOBS = Section(
     "What runs when.",
     _OPTIONS,
     _build,
-    rules=(_one_schedule, _somebody),
+    rules=(_code_or_resources, _one_schedule, _somebody),
     names=NAME,
     example_name="arlo-registrations",
 )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from worker.jobs.listing import Sweep, Swept
 
@@ -60,6 +60,14 @@ class SinkSession(Protocol):
 
     def close(self) -> None:
         """Let go. What was not written is gone; may be called twice."""
+
+
+@runtime_checkable
+class Heeding(Protocol):
+    """A session whose writes may take long enough to outlast their run."""
+
+    def heed(self, check: Callable[[], None]) -> None:
+        """Call this now and then during a write; what it raises ends the write."""
 
 
 class Sink(Protocol):
