@@ -36,7 +36,7 @@ def test_arlo_preset_sets_the_limit_of_the_platform(tmp_path):
     config = tmp_path / "config.toml"
     config.write_text('[integrations.arlo]\npreset = "arlo"\nplatform = "acme"\nclient_id = "c"\nclient_secret = "s"\n')
     config.chmod(0o600)
-    limit = load(config, {}).integrations["arlo"].rate_limit
+    [limit] = load(config, {}).integrations["arlo"].rate_limit
     assert (limit.count, limit.seconds, limit.per) == (300, 60.0, "integration")
 
 

@@ -22,11 +22,12 @@ import requests
 
 from worker.clock import SystemClock
 from worker.jobs.brake import Brake, Rule
-from worker.jobs.buffer import Buffer, RunTally
+from worker.jobs.buffer import RunTally
 from worker.jobs.loading import load_jobs
 from worker.jobs.run_context import RunContext, RunFacts
 from worker.jobs.sinks import Stream
 from worker.jobs.sinks.sqlite import SqliteSink
+from worker.jobs.streams import Streams
 from worker.jobs.ticks import read_ticks, utc_text
 
 #: Tables with their keys; the fifth comes with the fourth.
@@ -61,10 +62,10 @@ def run_job(function, session, sink, fence, facts, strike=lambda _number, _when:
     """One run; answers the rows committed. What it raises comes out."""
     log = logging.LoggerAdapter(logging.getLogger("test"), {})
     opened = Interrupting(sink.open(facts.stream, fence), strike)
-    with closing(opened), Buffer(opened, run=RunTally(brake=lambda: NO_BRAKE)) as buffer:
-        function(RunContext(facts, session, buffer, log, SystemClock()))
-        buffer.finish()
-    return buffer.committed
+    with closing(opened), Streams(opened, tally=RunTally(brake=lambda: NO_BRAKE)) as streams:
+        function(RunContext(facts, session, streams, log, SystemClock()))
+        streams.finish()
+    return streams.committed
 
 
 class Arlo:

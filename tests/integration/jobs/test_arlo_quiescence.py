@@ -166,7 +166,7 @@ _steps = st.lists(
 
 @pytest.mark.slow
 @settings(
-    max_examples=25,
+    max_examples=20,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     phases=[Phase.reuse, Phase.generate],  # to shrink an example takes minutes, and each step of it says what it does
