@@ -90,7 +90,7 @@ class _WholeCursor:
         """A stream's part; with an empty key the job's own."""
         with self._lock:
             if key:
-                return dict(self._value.get(key) or {})
+                return _as_cursor(self._value.get(key), key)
             return {name: value for name, value in self._value.items() if not name.startswith(MARK)}
 
     def write(self, batches: Mapping[str, TableBatch], key: str, part: Mapping[str, Any] | None) -> int:
@@ -105,6 +105,16 @@ class _WholeCursor:
             count = self._session.write(batches, whole)
             self._value = whole
             return count
+
+
+def _as_cursor(value: object, key: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise WorkerError(
+            f"the cursor's {key} is {value!r} and no object", hint=f'--since \'{{"{key}": {{"name": "value"}}}}\''
+        )
+    return dict(value)
 
 
 class _StreamSession:

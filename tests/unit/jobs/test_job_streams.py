@@ -103,6 +103,12 @@ def test_stream_with_an_impossible_name_is_refused(name):
         run_job(lambda ctx: ctx.stream(name))
 
 
+def test_stream_whose_place_is_no_cursor_says_so():
+    """As `--since '{"@lines": 5}'` would have it."""
+    with pytest.raises(WorkerError, match="the cursor's @lines is 5 and no object"):
+        run_job(lambda ctx: ctx.stream("lines"), cursor={"@lines": 5})
+
+
 def test_stream_has_the_run_s_facts_and_a_log_of_its_own(caplog):
     """Whose run it is; and its lines say which stream they are about, beside what the call adds."""
 
