@@ -1,4 +1,5 @@
-"""A process that brings rows into a sink: `python sink_client.py KIND PLACE ROWS EVERY FOLDER`.
+"""A process that brings rows into a sink: `python sink_client.py KIND PLACE ROWS EVERY FOLDER`; with GONE behind it, a
+second run then lists all keys but so many, and the figures are that run's.
 
 KIND is sqlite, postgresql or jsonl, PLACE a file, a URL and a schema, or a folder. There is a checkpoint behind each
 EVERY rows; those before it wait in FOLDER. Prints one JSON document: seconds, and the highest resident memory before
@@ -59,7 +60,23 @@ def peak() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def main(kind: str, place: str, rows: str, every: str, folder: str) -> None:
+def listing(kind: str, place: str, rows: int, gone: int, folder: str) -> dict[str, float]:
+    """A full listing: every key is seen but those that are gone."""
+    session = sink_of(kind, place).open(Stream("bench", "i", "acme"), 2)
+    with closing(session), Buffer(session, folder=Path(folder)) as buffer:
+        before, started = peak(), time.monotonic()
+        buffer.seen("attendee", range(rows - gone))
+        buffer.complete("attendee")
+        buffer.checkpoint(at=-2)
+        seconds = time.monotonic() - started
+        assert [swept.gone.rows for swept in buffer.swept] == [gone]
+    return {"seconds": seconds, "before": before, "peak": peak()}
+
+
+def main(kind: str, place: str, rows: str, every: str, folder: str, gone: str = "") -> None:
+    if gone:
+        print(json.dumps(listing(kind, place, int(rows), int(gone), folder)))
+        return
     session = sink_of(kind, place).open(Stream("bench", "i", "acme"), 1)
     with closing(session), Buffer(session, folder=Path(folder)) as buffer:
         buffer.emit("warm", row(0), key="id")

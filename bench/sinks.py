@@ -18,11 +18,15 @@ Rows of nine columns with a key, about 200 bytes as JSON, emitted one by one thr
 none of them yet; a process of its own for each figure. With one checkpoint all rows wait for it, from 8 MB on on the
 disk. "added" is what the peak of resident memory grew by over the open sink. PostgreSQL runs on the same machine.
 """
+LISTINGS = """\
+A job says that it has seen the keys of all rows but one in a hundred, and that this is all: the time from the first key
+to the commit in which the others are gone, and what the peak of resident memory grew by. A process of its own for each.
+"""
 
 
 def run(effort: Effort) -> list[Result]:
     sizes = effort.pick((10_000, 1_000_000), (10_000, 50_000))
-    result = Result("sinks", "Sinks", METHOD)
+    result, listings = Result("sinks", "Sinks", METHOD), Result("listings", "Full listings", LISTINGS)
     with tempfile.TemporaryDirectory() as folder, postgresql() as url:
         for kind in ("sqlite", "postgresql", "jsonl"):
             for rows in sizes:
@@ -31,12 +35,18 @@ def run(effort: Effort) -> list[Result]:
                     place = f"{url} bench_{label.replace('-', '_')}" if kind == "postgresql" else f"{folder}/{label}"
                     result.rows.append(shown(kind, rows, every, measured(kind, place, rows, every, folder)))
                     print(f"sinks: {list(result.rows[-1].values())}", file=sys.stderr, flush=True)
-    return [result]
+            for rows in sizes:
+                label = f"{kind}-{rows}-{min(10_000, rows)}"
+                place = f"{url} bench_{label.replace('-', '_')}" if kind == "postgresql" else f"{folder}/{label}"
+                figures = measured(kind, place, rows, rows, folder, gone=rows // 100)
+                listings.rows.append(listed(kind, rows, figures))
+                print(f"listings: {list(listings.rows[-1].values())}", file=sys.stderr, flush=True)
+    return [result, listings]
 
 
-def measured(kind, place, rows, every, folder) -> dict[str, float]:
+def measured(kind, place, rows, every, folder, *, gone=0) -> dict[str, float]:
     """One process."""
-    command = [sys.executable, str(CLIENT), kind, place, str(rows), str(every), folder]
+    command = [sys.executable, str(CLIENT), kind, place, str(rows), str(every), folder, *([str(gone)] if gone else [])]
     environment = {**os.environ, "PYTHONPATH": str(CLIENT.parents[1])}
     return json.loads(subprocess.run(command, capture_output=True, check=True, env=environment).stdout)
 
@@ -47,6 +57,17 @@ def shown(kind, rows, every, figures) -> dict[str, object]:
         "rows": f"{rows:,}",
         "checkpoints": rows // every,
         "rows/s": f"{rows / figures['seconds']:,.0f}",
+        "peak MB": f"{figures['peak']:.0f}",
+        "added MB": f"{figures['peak'] - figures['before']:.0f}",
+    }
+
+
+def listed(kind, rows, figures) -> dict[str, object]:
+    return {
+        "sink": kind,
+        "rows": f"{rows:,}",
+        "gone": rows // 100,
+        "seconds": f"{figures['seconds']:.1f}",
         "peak MB": f"{figures['peak']:.0f}",
         "added MB": f"{figures['peak'] - figures['before']:.0f}",
     }

@@ -5,7 +5,8 @@
     ├── NeedsConsent               3   a human must consent
     │   └── ScopeMissing           3   … to more than before
     ├── TryAgainLater             75   a pause mends it
-    │   └── Busy                  75   another process holds what we need
+    │   ├── Busy                  75   another process holds what we need
+    │   └── OutOfQuota            75   a rate limit leaves no room for now
     ├── Misconfigured             78   an operator must change something
     │   ├── ConfigProblems        78   … in the config file
     │   ├── KeyUnusable           78   … about the encryption key
@@ -97,6 +98,10 @@ class TryAgainLater(WorkerError):
 
 class Busy(TryAgainLater):
     """Another process holds what we need."""
+
+
+class OutOfQuota(TryAgainLater):
+    """A rate limit leaves no room for another request for now."""
 
 
 class Misconfigured(WorkerError):

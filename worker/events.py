@@ -98,6 +98,30 @@ class IncidentClosed:
 
 
 @dataclass(frozen=True)
+class DeletionsHeld:
+    """A listing would have taken too much away; somebody has to approve it."""
+
+    integration: str
+    account: str
+    job: str
+    table: str
+    #: How `worker changes` knows it.
+    change: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class JobLate:
+    """A job has not succeeded for an account for longer than it may take."""
+
+    integration: str
+    account: str
+    job: str
+    #: Seconds since the epoch.
+    since: float
+
+
+@dataclass(frozen=True)
 class RunFinished:
     """A run ended, or went into a pause before its next attempt."""
 
@@ -119,6 +143,8 @@ Event = (
     | AccountRecovered
     | IncidentOpened
     | IncidentClosed
+    | DeletionsHeld
+    | JobLate
     | RunFinished
 )
 

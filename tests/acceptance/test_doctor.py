@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -228,8 +229,6 @@ def test_provider_that_does_not_answer_is_answered_75(place: Workplace) -> None:
 
 
 def _move_provider(place: Workplace, port: int) -> None:
-    import re
-
     path = place.folder / "config.toml"
     text = path.read_text()
     path.write_text(
@@ -317,7 +316,8 @@ def test_database_that_is_gone_is_found(place: Workplace) -> None:
     """The witness knows that there were accounts."""
     (place.folder / "state" / "worker.db").unlink()
     told = found(examine(place, 78, "--offline"), "fault")
-    assert "knows 1 accounts of one (put it back, or: worker store restore FILE)" in told
+    assert "knows 1 account, but there is no database at" in told
+    assert "worker store restore FILE" in told
 
 
 def test_saved_copy_of_a_database_is_pointed_at(place: Workplace) -> None:
@@ -333,3 +333,29 @@ def test_one_cause_is_told_once(place: Workplace) -> None:
     _other_key(place)
     told = found(examine(place, 78, "--offline"), "fault")
     assert told.count("is not the key of that name") == 1
+
+
+def test_store_that_does_not_answer_is_told_by_one_check(place: Workplace) -> None:
+    """Each of the others would wait for it as long. Endpoints need no store."""
+    path = place.folder / "config.toml"
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"postgresql://worker@127.0.0.1:{unused.getsockname()[1]}/worker"
+        path.write_text(re.sub(r'(?m)^url = "sqlite:.*"', f'url = "{url}"', path.read_text()))
+        done = examine(place, 75)
+    told = found(done, "later")
+    assert (told.count("store: "), len(told.splitlines())) == (1, 1)
+    assert "what needs an open store was not examined" in told
+    assert "token_url" in found(done, "ok")
+
+
+def test_endpoints_are_asked_although_the_database_is_an_old_copy(place: Workplace) -> None:
+    """They need no store, and the store stays closed."""
+    state = place.folder / "state"
+    (state / "witness").unlink()
+    assert place("store", "backup", str(place.folder / "backup.db")).code == 0
+    shutil.copy2(place.folder / "backup.db", state / "worker.db")
+    (state / "witness").unlink()
+    done = examine(place, 78)
+    assert "what needs an open store was not examined" in found(done, "fault")
+    assert "token_url" in found(done, "ok")

@@ -22,7 +22,7 @@ def story(played_once: Callable[..., Story]) -> Story:
     """What was searched for, where, and what was found."""
 
     def in_folder(folder: Path) -> Story:
-        return play(folder, make_workplace(folder))
+        return play(folder, make_workplace(folder, installed=True))
 
     return played_once("secret-story", in_folder)
 

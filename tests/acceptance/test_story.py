@@ -41,7 +41,7 @@ def story(
             "django": lambda: DjangoToolkit(folder / "server"),
         }[server_name]()
         with server:
-            return play(server, make_workplace(folder))
+            return play(server, make_workplace(folder, installed=True))
 
     return played_once(f"story-{server_name}", on_server)
 

@@ -1,6 +1,7 @@
 """A working folder, the installed `worker` command in it, and everything that command has ever said.
 
-Each call is a process of its own, with an environment of its own: nothing of the machine's settings leaks in.
+Each call is a process of its own, with an environment of its own: nothing of the machine's settings leaks in. The story
+and the secrets are played with the installed command, other tests with its `main` (`prepared_command`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from prepared_command import run_prepared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,6 +56,8 @@ class Workplace:
     #: Put before every command's arguments.
     always: tuple[str, ...] = ()
     history: list[Done] = field(default_factory=list)
+    #: Whether each command is the installed one, imports included; else it comes from `prepared_command`.
+    installed: bool = False
 
     def copy(self, parent: Path) -> Workplace:
         """The same folder once more, to be changed."""
@@ -68,16 +73,20 @@ class Workplace:
 
     def __call__(self, *arguments: str, given: str | None = None, expect: int | None = 0) -> Done:
         """Run a command to its end; `given` is its standard input. `expect` is the exit code, None for any."""
-        ended = subprocess.run(
-            [COMMAND, *self.always, *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            input=given or "",
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
+        line = [*self.always, *arguments]
+        if self.installed:
+            ended = subprocess.run(
+                [COMMAND, *line],
+                cwd=self.folder,
+                env=self.environment,
+                input=given or "",
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+                check=False,
+            )
+        else:
+            ended = run_prepared(line, cwd=self.folder, env=self.environment, given=given or "", timeout=PATIENCE)
         done = Done(arguments, ended.returncode, ended.stdout, ended.stderr)
         self.history.append(done)
         if expect is not None:
@@ -147,9 +156,9 @@ class Workplace:
         return Daemon(self)
 
 
-def make_workplace(parent: Path) -> Workplace:
+def make_workplace(parent: Path, *, installed: bool = False) -> Workplace:
     """A folder made by `worker init`."""
-    place = Workplace(parent / "place")
+    place = Workplace(parent / "place", installed=installed)
     place.folder.mkdir()
     place("init")
     return place

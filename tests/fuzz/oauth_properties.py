@@ -110,6 +110,10 @@ def _secrets(body: bytes) -> list[str]:
     return [value for value in values if isinstance(value, str) and _SECRET.fullmatch(value)]
 
 
+#: Tab, line feed, carriage return.
+_BREAKS = {9: None, 10: None, 13: None}
+
+
 def check_callback(data: bytes) -> None:
     """A code only from an answer to this very attempt; for all else one error, in one line, without what is secret."""
     text = data.decode("utf-8", "replace")
@@ -120,7 +124,8 @@ def check_callback(data: bytes) -> None:
         _check_refusal(refusal, text)
         return
     assert belongs
-    assert STATE in unquote_plus(text)
+    # Where a terminal has wrapped the pasted address, urlsplit takes the breaks out (WHATWG URL, "basic URL parser").
+    assert STATE in unquote_plus(text.translate(_BREAKS))
     assert re.fullmatch(r"[\x20-\x7e]+", code)
 
 

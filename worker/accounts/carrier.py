@@ -89,6 +89,16 @@ class Carrier(_Adapter):
         super().close()
 
 
+def is_repeatable(request: requests.PreparedRequest, idempotency_header: str) -> bool:
+    """Whether the server does the same thing once, however often the request arrives, and its body can be sent again.
+
+    By its method, or because its sender has named it: the header's value is how the server knows it again
+    (draft-ietf-httpapi-idempotency-key-header).
+    """
+    named = bool(request.headers and request.headers.get(idempotency_header))
+    return (named or (request.method or "").upper() in IDEMPOTENT) and not is_stream(request)
+
+
 def is_stream(request: requests.PreparedRequest) -> bool:
     """Whether sending the body consumes it."""
     return not (request.body is None or isinstance(request.body, str | bytes | bytearray | memoryview))

@@ -74,6 +74,11 @@ class Client:
         return OAuthClient(self.integration.client_id, secret, self.integration.client_auth)
 
     @property
+    def user_agent(self) -> str:
+        """What we call ourselves."""
+        return self._settings.user_agent
+
+    @property
     def timeouts(self) -> Timeouts:
         """Those of a single call."""
         return Timeouts(self.integration.connect_timeout, self.integration.read_timeout)
@@ -144,7 +149,7 @@ class Client:
 
     def _fetch(self, url: str) -> dict[str, object] | int:
         """A JSON object, or the status of what came instead of one. Raises as `call` does."""
-        headers = {"User-Agent": self._settings.user_agent, "Accept": "application/json"}
+        headers = {"User-Agent": self.user_agent, "Accept": "application/json"}
         answer = call("GET", url, self.timeouts, headers=headers)
         self._compare_clocks(url, answer.headers, answer.seconds)
         try:

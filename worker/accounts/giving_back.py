@@ -29,8 +29,9 @@ def give_back(client: Client, account: Account, url: str, token: Secret, kind: T
     A token that the provider does not know counts as revoked there (section 2.2).
     """
     request = revocation_request(url, client.credentials(), token, hint=kind)
+    headers = {**request.headers, "User-Agent": client.user_agent}
     try:
-        answer = call("POST", request.url, client.timeouts, data=request.form, headers=request.headers)
+        answer = call("POST", request.url, client.timeouts, data=request.form, headers=headers)
     except requests.RequestException as error:
         raise TryAgainLater(
             f"the provider's revocation endpoint {what_happened(error)}; the grant is still valid and kept"

@@ -1,4 +1,4 @@
-"""What stands between a session and the network: leave to send, and what to do about "not so fast"."""
+"""What stands between a session and the network: leave to send, what answers say of limits, and what is sent again."""
 
 from __future__ import annotations
 
@@ -20,8 +20,14 @@ class Pace(Protocol):
         Raises DeadlineExceeded or Interrupted when the run must end.
         """
 
-    def after(self, response: requests.Response, attempt: int) -> bool:
-        """Whether to send the same idempotent request again, having waited as long as the answer asks for."""
+    def heard(self, response: requests.Response) -> None:
+        """Take in what an answer says about limits: it concerns all who ask the same API."""
+
+    def again(self, outcome: requests.Response | requests.RequestException, attempt: int) -> bool:
+        """Whether to send a request again that may be repeated, having waited as is proper.
+
+        Asked after every answer, and after every failure to get one; `attempt` counts from 1.
+        """
 
 
 class NoPace:
@@ -34,6 +40,9 @@ class NoPace:
         """See Pace."""
         return None
 
-    def after(self, response: requests.Response, attempt: int) -> bool:  # noqa: ARG002 - the protocol's
+    def heard(self, response: requests.Response) -> None:
+        """See Pace."""
+
+    def again(self, outcome: requests.Response | requests.RequestException, attempt: int) -> bool:  # noqa: ARG002 - the protocol's
         """See Pace."""
         return False

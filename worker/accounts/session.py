@@ -27,7 +27,7 @@ from requests.utils import get_auth_from_url
 
 from worker.accounts.answer import read_answer
 from worker.accounts.bounded import UnreadableError, load
-from worker.accounts.carrier import IDEMPOTENT, Carrier, is_stream, replayable
+from worker.accounts.carrier import Carrier, is_repeatable, replayable
 from worker.accounts.cookies import few_cookies
 from worker.accounts.pace import NoPace
 from worker.errors import Misconfigured, ScopeMissing, WorkerError
@@ -78,6 +78,8 @@ class SessionSettings:
     largest_answer: int = LARGEST_ANSWER
     #: Told every answer that the caller gets, hop by hop.
     hear: Callable[[requests.Response], None] | None = None
+    #: With a value, it makes a request one that may be repeated, whatever its method.
+    idempotency_header: str = "Idempotency-Key"
 
 
 class AccountSession(requests.Session):
@@ -97,8 +99,10 @@ class AccountSession(requests.Session):
         carrier = Carrier(self._pace.check)
         for scheme in ("https://", "http://"):
             self.mount(scheme, carrier)
-        #: Requests sent, replays included.
+        #: Requests sent, replays and repetitions included.
         self.requests_sent = 0
+        #: Those of them that were sent again after a pause, by the leave of the pace.
+        self.requests_repeated = 0
 
     @property
     def refreshes(self) -> int:
@@ -229,21 +233,34 @@ class AccountSession(requests.Session):
             )
 
     def _send_paced(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        timeout = kwargs.pop("timeout", None)
         attempt = 0
         while True:
             attempt += 1
-            left = self._pace.before(request.url or "")
-            self.requests_sent += 1
-            response = super().send(
-                request, allow_redirects=False, timeout=self._timeout(timeout, left), **{**kwargs, "stream": True}
-            )
-            if not kwargs.get("stream") or response.is_redirect:
-                self._load(response)
-            repeatable = request.method in IDEMPOTENT and not is_stream(request)
-            if not repeatable or not self._pace.after(response, attempt):
-                return response
-            response.close()
+            try:
+                response = self._send_once(request, **kwargs)
+            except requests.RequestException as error:
+                if not self._may_repeat(request, error, attempt):
+                    raise
+            else:
+                self._pace.heard(response)
+                if not self._may_repeat(request, response, attempt):
+                    return response
+                response.close()
+            self.requests_repeated += 1
+
+    def _may_repeat(
+        self, request: requests.PreparedRequest, outcome: requests.Response | requests.RequestException, attempt: int
+    ) -> bool:
+        return is_repeatable(request, self._settings.idempotency_header) and self._pace.again(outcome, attempt)
+
+    def _send_once(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        left = self._pace.before(request.url or "")
+        timeout = self._timeout(kwargs.pop("timeout", None), left)
+        self.requests_sent += 1
+        response = super().send(request, allow_redirects=False, timeout=timeout, **{**kwargs, "stream": True})
+        if not kwargs.get("stream") or response.is_redirect:
+            self._load(response)
+        return response
 
     def _load(self, response: requests.Response) -> None:
         """Read the body, as `requests` does where nobody streams."""

@@ -79,6 +79,7 @@ def _read(client: Client, id_token: str, nonce: str | None, now: float) -> Mappi
 
 def _ask(client: Client, url: str, tokens: Tokens) -> Mapping[str, object]:
     headers = {
+        "User-Agent": client.user_agent,
         **client.integration.headers,
         client.integration.token_header: field_value(client.integration.token_header, tokens.access_token),
         "Accept": "application/json",

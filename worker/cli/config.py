@@ -26,6 +26,7 @@ def check(context: typer.Context) -> None:
     from worker.config.check import check as check_config
     from worker.errors import JobUnusable
     from worker.jobs.loading import load_jobs
+    from worker.runner.definitions import definition_of
 
     called = invocation(context)
     report = check_config(called.config_path, os.environ)
@@ -34,7 +35,7 @@ def check(context: typer.Context) -> None:
         faults = []
         for job in report.config.jobs.values():
             try:
-                catalog.get(job.uses)
+                definition_of(job, report.config, catalog)
             except JobUnusable as error:
                 if not catalog.told_of(job.uses):
                     faults.append((f"jobs.{job.name}.uses", error.message))

@@ -28,6 +28,9 @@ def show(trial: Mapping[str, Any], limit: int) -> None:
         full = ", the limit" if len(rows) >= limit else ""
         say(f"{trial['account']} {table}: {len(rows)} rows{full}; key {key}")
         _show_rows(rows, trial["columns"][table])
+    for gone in trial["deletions"]:
+        would = f"would be held ({gone['held']})" if gone["held"] else "would be deleted"
+        say(f"{trial['account']} {gone['table']}: {gone['rows']} rows {would}: {'; '.join(gone['sample'])}")
     if trial["error"]:
         say(f"{trial['account']}: {trial['error']}")
     elif not trial["tables"]:

@@ -95,15 +95,23 @@ def recover(
 
 
 def _prove(wiring: Wiring, keyring: Keyring) -> KeyProof | None:
-    """What the keys open; None when there is no database yet."""
+    """What the keys open; None when there is no database, or nothing in it: the key comes before the restore."""
+    from contextlib import closing
+
     from worker.crypto.sealing import Sealer
+    from worker.store.database import Database
+    from worker.store.files import look_at
     from worker.store.key_proof import prove_keys
+    from worker.store.migrate import schema_version
     from worker.store.store import open_database
 
     path = wiring.config.store.sqlite_path
-    if path is not None and not path.exists():
+    if path is not None and look_at(path) is None:
         return None
     url = wiring.config.store.read_url(wiring.environ, wiring.config.base_dir)
+    with closing(Database(url)) as present:
+        if schema_version(present) is None:
+            return None
     database, _ = open_database(url, wiring.state_folder, wiring.config.store.witness)
     return prove_keys(database, Sealer(keyring, wiring.scrubber))
 
@@ -111,7 +119,7 @@ def _prove(wiring: Wiring, keyring: Keyring) -> KeyProof | None:
 def _tell(wiring: Wiring, keys: list[str], proof: KeyProof | None, write: str) -> None:
     if proof is None:
         say(f"the passphrase opens the copy: {_named(keys)}")
-        tell(f"There is no database at {_database(wiring)} yet, so whether they open it is not proven.")
+        tell(f"There is nothing in {_database(wiring)} yet, so whether they open it is not proven.")
     elif proof.complete:
         say(f"the copy ({_named(keys)}) opens {_database(wiring)}: all {proof.opened} sealed values")
     else:

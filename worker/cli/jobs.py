@@ -36,6 +36,7 @@ def list_jobs(context: typer.Context) -> None:
     Example: worker jobs list
     """
     from worker.config.durations import format_duration
+    from worker.runner.definitions import definition_of
 
     called = invocation(context)
     wiring = called.wiring()
@@ -44,10 +45,13 @@ def list_jobs(context: typer.Context) -> None:
     for entry in wiring.store.schedule.entries():
         due.setdefault(entry.job, []).append(entry)
     backfills = _backfills(wiring)
+    late: dict[str, list[str]] = {}
+    for one in wiring.store.freshness.late(wiring.clock.now()):
+        late.setdefault(one.job, []).append(one.account.name)
     rows: list[dict[str, Any]] = []
     for job in wiring.config.jobs.values():
         try:
-            definition, fault = catalog.get(job.uses), None
+            definition, fault = definition_of(job, wiring.config, catalog), None
         except JobUnusable as error:
             definition, fault = None, error.message
         entries = due.get(job.name, [])
@@ -60,6 +64,7 @@ def list_jobs(context: typer.Context) -> None:
                 "accounts": len(entries),
                 "next_due": rfc3339(entries[0].next_due) if entries else None,
                 "parked": [entry.account.name for entry in entries if entry.parked],
+                "late": late.get(job.name, []),
                 "description": definition.doc if definition else None,
                 "fault": fault,
                 "backfills": [one for one in backfills if one["of"] == job.name],
@@ -68,7 +73,7 @@ def list_jobs(context: typer.Context) -> None:
     if called.as_json:
         print_json(rows)
     else:
-        columns = ("job", "uses", "integration", "schedule", "accounts", "next_due", "fault")
+        columns = ("job", "uses", "integration", "schedule", "accounts", "next_due", "late", "fault")
         print_table(columns, rows, empty="no jobs are configured; worker config example")
         if backfills:
             say("")

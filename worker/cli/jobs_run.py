@@ -17,6 +17,7 @@ from worker.states import AccountState, RunState
 if TYPE_CHECKING:
     from worker.cli.invocation import Invocation
     from worker.config.model import JobConfig
+    from worker.jobs.listing import Swept
     from worker.runner.assignment import Assignment
     from worker.runner.attempt import Attempted
     from worker.store.records import Account, Due
@@ -173,12 +174,19 @@ def _dry_run(wiring: Wiring, by_hand: ByHand, account: Account) -> tuple[dict[st
     return {
         "account": account.label,
         "tables": sink.tables,
+        "deletions": [_deletions(swept) for swept in sink.swept],
         "keys": {table: list(key) for table, key in sink.keys.items()},
         "columns": {table: types_of(columns) for table, columns in sink.types.items()},
         "cursor_before": before,
         "cursor": sink.read_cursor(stream),
         "error": fault.message if fault else None,
     }, fault
+
+
+def _deletions(swept: Swept) -> dict[str, Any]:
+    """What a complete listing would take away."""
+    rows, held = swept.gone.rows, swept.objection or None
+    return {"table": swept.table, "rows": rows, "sample": list(swept.sample), "held": held}
 
 
 def _told(wiring: Wiring, account: Account, attempted: Attempted) -> WorkerError | None:

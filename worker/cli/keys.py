@@ -74,8 +74,10 @@ def new(
 def _refuse_beside(database: Path | None) -> None:
     """Raise KeyUnusable where a database is: it was sealed with another key than a new one."""
     from worker.errors import KeyUnusable
+    from worker.store.files import look_at
 
-    if database is not None and database.exists() and database.stat().st_size:
+    found = None if database is None else look_at(database)
+    if found is not None and found.st_size:
         raise KeyUnusable(
             f"{database} exists and was sealed with another key; a new one cannot open it",
             hint="restore the keyring from your copy, or: worker keys recover FILE",

@@ -13,6 +13,7 @@ import typer
 from worker import __version__
 from worker.cli import (
     accounts,
+    changes,
     config,
     demo,
     doctor,
@@ -21,6 +22,7 @@ from worker.cli import (
     init,
     jobs,
     keys,
+    metrics,
     notify,
     once,
     run,
@@ -76,7 +78,7 @@ def _global(
 
 
 COMMANDS = (
-    init, enroll, secrets, accounts, jobs, run, once, status, runs, keys,
+    init, enroll, secrets, accounts, jobs, run, once, status, runs, changes, metrics, keys,
     store, config, notify, demo, drill, doctor,
 )  # fmt: skip
 for module in COMMANDS:

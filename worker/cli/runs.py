@@ -18,7 +18,7 @@ group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Run histo
 
 _FIELDS = (
     "id", "job", "integration", "account", "state", "trigger", "attempt", "due_at", "started_at", "finished_at",
-    "seconds", "rows", "requests", "refreshes", "error", "holder",
+    "seconds", "rows", "deleted", "held", "requests", "refreshes", "error", "note", "drift", "holder",
 )  # fmt: skip
 
 
@@ -51,7 +51,10 @@ def list_runs(
     if called.as_json:
         print_json(rows)
         return
-    columns = ("id", "job", "integration", "account", "state", "trigger", "started_at", "seconds", "rows", "error")
+    columns = (
+        "id", "job", "integration", "account", "state", "trigger", "started_at", "seconds", "rows", "deleted", "note",
+        "error",
+    )  # fmt: skip
     print_table(columns, rows, empty="no runs")
 
 
@@ -75,7 +78,8 @@ def show(
         print_json(facts)
         return
     for name, value in facts.items():
-        say(f"{name + ':':<14}{'-' if value is None else value}")
+        shown = "; ".join(value) if isinstance(value, list) else value
+        say(f"{name + ':':<14}{'-' if shown in {None, ''} else shown}")
 
 
 def describe_skipped(job: str, account: Account, reason: str) -> dict[str, Any]:
@@ -89,6 +93,9 @@ def describe_skipped(job: str, account: Account, reason: str) -> dict[str, Any]:
         "state": RunState.SKIPPED,
         "trigger": "manual",
         "rows": 0,
+        "deleted": 0,
+        "held": 0,
+        "drift": [],
         "error": reason,
     }
 
@@ -111,8 +118,12 @@ def describe(run: Run) -> dict[str, Any]:
         "finished_at": rfc3339(run.finished_at),
         "seconds": seconds,
         "rows": run.counts.rows,
+        "deleted": run.counts.deleted,
+        "held": run.counts.held,
         "requests": run.counts.requests,
         "refreshes": run.counts.refreshes,
         "error": run.error,
+        "note": run.note or None,
+        "drift": list(run.drift),
         "holder": run.holder or None,
     }

@@ -24,7 +24,7 @@ _LIMIT = 10
 _PAUSE = 1.0
 _TIMES = {
     "state_since", "failing_since", "alerted_at", "not_before", "opened_at", "last_at", "next_due", "last_started",
-    "oldest_success", "last_success", "started_at", "finished_at", "oldest",
+    "oldest_success", "last_success", "started_at", "finished_at", "oldest", "held_at", "late_since",
 }  # fmt: skip
 
 
@@ -40,8 +40,9 @@ def status(
 ) -> None:
     """Show accounts by state, who needs consent, incidents, jobs with their next runs, and the last runs.
 
-    Exit code 3 when an account needs consent, 1 when an incident is open, the disk is full or the database is an old
-    copy, else 0. With --alive: 0 when the daemon on this machine works, else 1, whatever the accounts need.
+    Exit code 3 when an account needs consent, 1 when an incident is open, a job is late, deletions wait for an
+    approval, the disk is full or the database is an old copy, else 0. With --alive: 0 when the daemon on this machine
+    works, else 1, whatever the accounts need.
 
     Examples: worker status; worker status --watch
     """
@@ -61,7 +62,7 @@ def status(
         if not watch:
             break
         time.sleep(_PAUSE)
-    amiss = found["incidents"] or found["older"] or found["faults"]
+    amiss = any(found[name] for name in ("incidents", "late", "held", "older", "faults"))
     raise typer.Exit(3 if found["accounts"].get("needs_consent") else 1 if amiss else 0)
 
 
@@ -69,20 +70,23 @@ def _tell_alive(config: Config, *, as_json: bool) -> None:
     from worker.engines.heartbeat import STOPPED, last_beat, last_fault
 
     last, fault = last_beat(config.worker.state_dir), last_fault(config.worker.state_dir)
-    age = None if last is None else max(time.time() - last, 0.0)
-    working = age is not None and age < STOPPED and not fault
+    age = None if last is None else time.time() - last
+    # A beat in the future is one from before the clock was set back.
+    working = age is not None and abs(age) < STOPPED and not fault
     if as_json:
         print_json({"alive": working, "last_beat": rfc3339(last), "fault": fault or None})
     else:
-        found = "it does not run" if age is None else fault or f"last sign of life {span(age)} ago"
+        seen = "it leaves no sign of life" if age is None else f"last sign of life {_relative(last, time.time())}"
+        found = fault or seen
         say(f"the daemon {'works' if working else 'does not work'}: {found}")
     if not working:
         raise typer.Exit(1)
 
 
 def _look(config: Config) -> dict[str, Any]:
+    from worker.store.age import older
     from worker.store.fresh_start import refuse_missing_file
-    from worker.store.snapshot import older, take
+    from worker.store.snapshot import take
     from worker.store.witness_file import WITNESS, WitnessFile
 
     path = config.store.sqlite_path
@@ -114,14 +118,12 @@ def _daemon(config: Config) -> str | None:
 
 def _mark_cut_off(runs: list[dict[str, Any]], database: Path | None) -> None:
     """A run whose process is gone is no running one, whatever its record says until the next start settles it."""
-    from worker.store.files import lock_folder
-    from worker.store.locks import holder_of, run_lock
+    from worker.store.snapshot import cut_off
 
+    gone = set() if database is None else cut_off(database, runs)
     for run in runs:
-        account_id = run.pop("account_id")
-        if run["state"] != "running" or database is None:
-            continue
-        if holder_of(lock_folder(database), run_lock(run["job"], account_id)) is None:
+        del run["account_id"]
+        if run["id"] in gone:
             run |= {"state": "interrupted", "error": "its process is gone; the daemon starts it again first"}
 
 
@@ -194,10 +196,7 @@ def _show(found: dict[str, Any]) -> None:
         told = ", told" if row["alerted_at"] is not None else ""
         say(f"  {row['integration']}/{row['account']}: refresh failing for {failing}, {attempts}{told}")
         say(f"    last answer: {row['last_answer']}")
-    for row in found["failing_jobs"]:
-        label, failing = f"{row['integration']}/{row['account']}", span(now - row["failing_since"])
-        say(f"job       {row['job']} of {label} failed {row['failures']} times in a row, for {failing}")
-        say(f"    last error: {row['last_error'] or '-'}")
+    _show_troubled_jobs(found, now)
     _show_backfills(found["backfills"], now)
     for row in found["incidents"]:
         say(f"incident  {row['integration']} {row['kind']}, {span(now - row['opened_at'])}: {row['cause']}")
@@ -220,8 +219,27 @@ def _show(found: dict[str, Any]) -> None:
         ("job", "accounts", "running", "parked", "next", "last_run", "oldest_success"), jobs, empty="no jobs scheduled"
     )
     say("")
-    runs = [{**row, "started": _relative(row["started_at"], now)} for row in found["last_runs"]]
-    print_table(("id", "job", "integration", "account", "state", "started", "rows", "error"), runs, empty="no runs yet")
+    runs = [
+        {**row, "started": _relative(row["started_at"], now), "remark": row["error"] or row["note"]}
+        for row in found["last_runs"]
+    ]
+    columns = ("id", "job", "integration", "account", "state", "started", "rows", "remark")
+    print_table(columns, runs, empty="no runs yet")
+
+
+def _show_troubled_jobs(found: dict[str, Any], now: float) -> None:
+    for row in found["failing_jobs"]:
+        label, failing = f"{row['integration']}/{row['account']}", span(now - row["failing_since"])
+        say(f"job       {row['job']} of {label} failed {row['failures']} times in a row, for {failing}")
+        say(f"    last error: {row['last_error'] or '-'}")
+    for row in found["late"]:
+        label, late = f"{row['integration']}/{row['account']}", span(now - row["late_since"])
+        say(f"LATE      {row['job']} of {label}, for {late}: last success {_relative(row['last_success'], now)}")
+        say(f"    look: worker runs list --job {row['job']} --account {label}")
+    for row in found["held"]:
+        label = f"{row['integration']}/{row['account']}"
+        say(f"HELD      {row['job']} of {label} deletes nothing of {row['table']}: {row['reason']}")
+        say(f"    decide: worker changes show {row['id']}")
 
 
 def _show_backfills(backfills: list[dict[str, Any]], now: float) -> None:

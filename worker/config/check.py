@@ -90,6 +90,7 @@ def sources(config: Config) -> Iterator[SecretSource]:
         yield config.store.source
     for integration in config.integrations.values():
         yield from integration.secrets.values()
+    yield from (sink.credentials for sink in config.sinks.values() if sink.credentials)
     for notify in config.notify:
         yield from (source for source in (notify.url, notify.secret) if source)
 
@@ -136,7 +137,7 @@ def _folders(config: Config) -> Iterator[Finding]:
     if config.store.sqlite_path:
         wanted.append(("store.url", config.store.sqlite_path.parent))
     wanted += [
-        (f"sinks.{sink.name}.path", sink.path.parent if sink.type == "sqlite" else sink.path)
+        (f"sinks.{sink.name}.path", sink.path if sink.type == "jsonl" else sink.path.parent)
         for sink in config.sinks.values()
         if sink.path is not None
     ]

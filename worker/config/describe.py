@@ -6,7 +6,7 @@ too much costs nothing here.
 from __future__ import annotations
 
 import re
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,13 +66,13 @@ def _plain(name: str, value: Any) -> Any:
         return _source(value)
     if isinstance(value, RateLimit):
         return f"{value.count}/{format_duration(value.seconds)} per {value.per}"
-    if isinstance(value, Path):
-        return str(value)
+    if isinstance(value, str | Path):
+        return scrub_patterns(str(value))
     if isinstance(value, dict):
         return {key: _masked(key, item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_record(item) if hasattr(item, "__dataclass_fields__") else _plain(name, item) for item in value]
-    return scrub_patterns(value) if isinstance(value, str) else value
+        return [_plain(name, item) for item in value]
+    return _record(value) if is_dataclass(value) else value
 
 
 def _masked(name: str, value: Any) -> Any:

@@ -11,7 +11,7 @@ import re
 import textwrap
 from typing import TYPE_CHECKING
 
-from worker.config.schema import SECTIONS
+from worker.config.schema import EXPLAINED
 from worker.config.toml_text import to_toml
 
 if TYPE_CHECKING:
@@ -43,17 +43,25 @@ _LEAD_INS = {
 # Any other provider, by hand. Not every option is needed: client_id, scopes, issuer (or authorize_url and token_url)
 # and api_base are a good start.
 """,
+    "jobs.NAME.resources": """\
+# [jobs.crm]
+# uses = "rest"
+# integration = "arlo"
+# every = "1h"
+""",
     "sinks": """\
 # [sinks.files]
 # type = "jsonl"
 # path = "state/rows"
 """,
 }
+#: What a heading with a NAME in it is in the example.
+_EXAMPLES = {"jobs.NAME.resources": "jobs.crm.resources"}
 
 
 def render_example() -> str:
     """The text of `config.example.toml`."""
-    return "\n".join([_HEAD, *(_render_section(section) for section in SECTIONS)])
+    return "\n".join([_HEAD, *(_render_section(section) for section in EXPLAINED)])
 
 
 def uncomment(example: str) -> str:
@@ -63,10 +71,11 @@ def uncomment(example: str) -> str:
 
 def _render_section(section: Section) -> str:
     heading = {"table": "[{}]", "named": "[{}.{}]", "list": "[[{}]]"}[section.shape]
+    title = _EXAMPLES.get(section.name, section.name)
     parts = [f"# {'-' * 4} {section.name} {'-' * (_WIDTH - 8 - len(section.name))}", prose(section.summary), ""]
     if section.name in _LEAD_INS:
         parts += [_LEAD_INS[section.name]]
-    parts += [f"# {heading.format(section.name, section.example_name)}", ""]
+    parts += [f"# {heading.format(title, section.example_name)}", ""]
     parts += [_render_option(option) for option in section.options if not option.later]
     return "\n".join(parts)
 

@@ -25,7 +25,7 @@ _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?|[0-9A-Fa-f:
 #: Headers that the worker sets itself, lower case.
 _OWN_HEADERS = frozenset({"authorization", "host", "content-length", "cookie"})
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_RATE = re.compile(r"\s*(\d{1,9})\s*/\s*([0-9a-z.]+)\s*(?:(?:,\s*)?per\s+(account|integration))?\s*", re.ASCII)
+_RATE = re.compile(r"\s*(\d{1,9})\s*/\s*([0-9a-z.]+)\s*(?:(?:,\s*)?per\s+(account|integration|host))?\s*", re.ASCII)
 _RATE_UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "sec": 1, "min": 60}
 _RATE_RIGHT = 'COUNT/UNIT such as "300/minute", "10/second" or "100/30s per account"'
 
@@ -167,6 +167,16 @@ def _read_headers(value: object, spot: Spot) -> Any:
 HEADERS = Kind("table of text", _read_headers)
 
 
+def _read_rate_limits(value: object, spot: Spot) -> Any:
+    if isinstance(value, str):
+        value = [value]
+    elif not isinstance(value, list):
+        return spot.mistyped(value, f"{_RATE_RIGHT}, or a list of such")
+    places = [spot] if len(value) == 1 else [spot.item(number) for number in range(1, len(value) + 1)]
+    read = [_read_rate_limit(item, place) for item, place in zip(value, places, strict=True)]
+    return UNREAD if UNREAD in read else tuple(dict.fromkeys(read))
+
+
 def _read_rate_limit(value: object, spot: Spot) -> Any:
     if not isinstance(value, str):
         return spot.mistyped(value, _RATE_RIGHT)
@@ -174,7 +184,8 @@ def _read_rate_limit(value: object, spot: Spot) -> Any:
     seconds = _rate_unit(match[2]) if match else None
     if match is None or not seconds or int(match[1]) == 0:
         return spot.refuse(f"{spot.shown(value)} is no rate; write {_RATE_RIGHT}")
-    return RateLimit(int(match[1]), seconds, "account" if match[3] == "account" else "integration")
+    per: Any = match[3] or "integration"
+    return RateLimit(int(match[1]), seconds, per)
 
 
 def _rate_unit(unit: str) -> float | None:
@@ -189,4 +200,4 @@ def _rate_unit(unit: str) -> float | None:
         return None
 
 
-RATE_LIMIT = Kind('rate such as "300/minute"', _read_rate_limit)
+RATE_LIMITS = Kind('rate such as "300/minute", or a list', _read_rate_limits)

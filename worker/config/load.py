@@ -70,10 +70,11 @@ def build(document: Mapping[str, Any], path: Path) -> Config:
 def read_sections(document: Mapping[str, Any], top: Spot) -> Readings:
     """Every section of the document."""
     elsewhere = homes_of_options()
+    known = {section.name for section in SECTIONS}
     for key in document:
-        if key not in HEADINGS:
+        if key not in known:
             home = f"; it belongs in {elsewhere[key]}" if key in elsewhere else ""
-            top.inside(key).refuse(f"unknown section{suggestion(key, HEADINGS) or home or '; remove it'}")
+            top.inside(key).refuse(f"unknown section{suggestion(key, known) or home or '; remove it'}")
     return {section.name: _read_section(section, document.get(section.name), top, elsewhere) for section in SECTIONS}
 
 

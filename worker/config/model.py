@@ -68,11 +68,11 @@ class KeyringSection:
 
 @dataclass(frozen=True)
 class RateLimit:
-    """At most `count` requests in any `seconds`, together (`integration`) or for each account."""
+    """At most `count` requests in any `seconds`: together (`integration`), for each account, or to each host."""
 
     count: int
     seconds: float
-    per: Literal["integration", "account"]
+    per: Literal["integration", "account", "host"]
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,10 @@ class Integration:
     api_origins: tuple[str, ...]
     #: Where the token stands in a request to the API; bare unless it is `Authorization`.
     token_header: str
-    rate_limit: RateLimit | None
+    #: All of them hold at once; empty for none.
+    rate_limit: tuple[RateLimit, ...]
+    #: With a value, it makes any request one that may be repeated.
+    idempotency_header: str
     #: By name, so far `client_secret` only; absent means the encrypted store has it.
     secrets: Mapping[str, SecretSource]
     #: Empty: a space when asking, a space or a comma when reading.
@@ -153,11 +156,55 @@ class Integration:
 
 
 @dataclass(frozen=True)
+class Paging:
+    """A way to page, and what it is told, as `worker.jobs.paging` names both."""
+
+    style: str
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Increment:
+    """How a collection is asked for what has changed."""
+
+    #: Dotted path in a row, and the query parameter it goes back in.
+    field: str
+    param: str
+    #: What the first run asks for; None: everything.
+    initial: str | int | None = None
+    #: How far each run reaches back: seconds (float) for times, a count (int) for numbers.
+    overlap: float = 60.0
+    order: Literal["any", "ascending"] = "any"
+
+
+@dataclass(frozen=True)
+class ResourceConfig:
+    """`[[jobs.NAME.resources]]`: one collection of a REST API."""
+
+    name: str
+    path: str
+    params: Mapping[str, object]
+    paging: Paging
+    #: Dotted path; None: where most APIs have them.
+    rows: str | None
+    #: Empty: rows are only ever added.
+    primary_key: tuple[str, ...]
+    incremental: Increment | None
+    #: Pairs of column and dotted path; None: every field.
+    fields: tuple[tuple[str, str], ...] | None
+    table: str
+    scopes: tuple[str, ...]
+    #: The resource whose rows its path is made from, and the fields taken from them.
+    parent: str | None
+    parent_fields: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class JobConfig:
     """`[jobs.NAME]`: one function on one schedule. With neither `every` nor `cron` it runs by hand only."""
 
     name: str
-    #: `module.function`.
+    #: `module.function`, or `rest`.
     uses: str
     integration: str
     #: Seconds.
@@ -177,6 +224,12 @@ class JobConfig:
     params: Mapping[str, object]
     #: Whether a firing that was missed while nothing ran is made up for.
     catch_up: bool
+    #: What a job without code reads; empty for every other.
+    resources: tuple[ResourceConfig, ...] = ()
+    #: Deletions that go without asking: `10%`, a number of rows, `off`.
+    delete_brake: str = "10%"
+    #: Seconds after which the last success is late, 0: never; None: by the schedule.
+    late_after: float | None = None
 
     def covers(self, integration: str, account: str) -> bool:
         """Whether this account is among those the job runs for."""
@@ -188,8 +241,8 @@ class SinkConfig:
     """`[sinks.NAME]`: where rows go."""
 
     name: str
-    type: Literal["sqlite", "jsonl", "postgresql"]
-    #: A file for `sqlite`, a folder for `jsonl`; None for `postgresql`.
+    type: Literal["sqlite", "jsonl", "postgresql", "dlt"]
+    #: A file for `sqlite` and for dlt's DuckDB, a folder for `jsonl`; None for the others.
     path: Path | None
     #: Where a server is, and where in it the tables go.
     url: SecretSource | None = None
@@ -197,6 +250,14 @@ class SinkConfig:
     #: When a file of lines is finished: bytes, and seconds after its first row (None: however old).
     rotate_bytes: int = 0
     rotate_every: float | None = None
+    #: For `dlt`: where its rows go, in dlt's words, and what it is told.
+    destination: str | None = None
+    dataset: str | None = None
+    credentials: SecretSource | None = None
+    settings: Mapping[str, object] | None = field(default=None, hash=False)
+    nested: Literal["tables", "json"] = "tables"
+    #: What becomes of rows that are gone at the source.
+    deletions: Literal["remove", "mark"] = "remove"
 
     def read_url(self, environ: Mapping[str, str], base_dir: Path) -> str:
         """The server's URL, fetched from its source. Raises Misconfigured."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from worker.config.preset_files import FACTS, preset_names, read_preset
-from worker.config.schema import HEADINGS, SECTIONS
+from worker.config.schema import EXPLAINED, HEADINGS
 from worker.config.toml_text import to_toml
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ In the latter two a file that group or others may *write* is still refused.
 
 def render_reference() -> str:
     """The text of `docs/configuration.md`."""
-    parts = [_HEAD, *(_render_section(section) for section in SECTIONS), _render_presets()]
+    parts = [_HEAD, *(_render_section(section) for section in EXPLAINED), _render_presets()]
     return "\n".join(parts)
 
 

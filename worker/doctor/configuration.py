@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from worker.doctor.diagnosis import Diagnosis, Level
 from worker.errors import JobUnusable
+from worker.runner.definitions import definition_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +33,7 @@ def of_jobs(config: Config, catalog: JobCatalog) -> Iterator[Diagnosis]:
     for job in config.jobs.values():
         subject = f"jobs.{job.name}"
         try:
-            definition = catalog.get(job.uses)
+            definition = definition_of(job, config, catalog)
         except JobUnusable as error:
             if job.uses.rpartition(".")[0] not in catalog.spoilt:
                 yield Diagnosis(subject, Level.FAULT, error.message, error.hint)

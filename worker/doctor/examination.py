@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from worker.doctor import accounts, clients, endpoints, ground, keys, process, storage, telling
 from worker.doctor.diagnosis import Diagnosis, Level, of_error
-from worker.errors import WorkerError
+from worker.errors import TryAgainLater, WorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -67,16 +67,23 @@ def examine(parts: Parts, *, offline: bool = False) -> Iterator[Diagnosis]:
     """
     for subject, check in _UNOPENED:
         yield from _checked(parts, subject, check)
-    aged = storage.of_age(parts)
-    if aged is not None:
-        yield aged
-        return
+    closed = _kept_closed(parts)
+    if closed is not None:
+        yield closed
     told: set[str] = set()
-    for subject, check in (*_OPENED, *(() if offline else _REMOTE)):
+    for subject, check in (*(_OPENED if closed is None else ()), *(() if offline else _REMOTE)):
         for diagnosis in _checked(parts, subject, check):
             if diagnosis.level in {Level.OK, Level.NOTE} or diagnosis.message not in told:
                 yield diagnosis
             told.add(diagnosis.message)
+
+
+def _kept_closed(parts: Parts) -> Diagnosis | None:
+    """Why the store is not opened; None when it can be. One that does not answer would be waited for by each check."""
+    try:
+        return storage.of_age(parts)
+    except TryAgainLater as error:
+        return of_error("store", type(error)(f"{error.message}; {storage.NOT_EXAMINED}", hint=error.hint))
 
 
 def _checked(parts: Parts, subject: str, check: Check) -> Iterator[Diagnosis]:

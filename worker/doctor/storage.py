@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from worker.clock import rfc3339
-from worker.doctor.diagnosis import Diagnosis, Level
-from worker.errors import Busy, WorkerError
-from worker.store.files import rescued_copies
+from worker.doctor.diagnosis import Diagnosis, Level, of_error
+from worker.errors import Busy, StoreUnusable, TryAgainLater, WorkerError
+from worker.store.age import older
+from worker.store.files import look_at
+from worker.store.fresh_start import refuse_missing_file
 from worker.store.service import how_to_start
-from worker.store.snapshot import older
 from worker.store.witness_file import WITNESS, WitnessFile
 
 if TYPE_CHECKING:
@@ -19,29 +20,38 @@ if TYPE_CHECKING:
     from worker.doctor.examination import Parts
 
 
+#: Why there is nothing about keys, clients, accounts and routes.
+NOT_EXAMINED = "what needs an open store was not examined"
+
+
 def exists(parts: Parts) -> bool:
-    """Whether there is a store to look at; one on a server is asked, a file is never made."""
+    """Whether there is a store to look at; one on a server is asked, a file is never made. Raises as `look_at` does."""
     path = parts.config.store.sqlite_path
-    return path is None or path.exists()
+    return path is None or look_at(path) is not None
 
 
 def of_age(parts: Parts) -> Diagnosis | None:
-    """That the database is older than its witness, seen without opening the store, which would mark accounts."""
+    """That the database is older than its witness, seen without opening the store, which would mark accounts.
+
+    Raises TryAgainLater when it does not answer; of any other fault, whoever opens the store tells.
+    """
     config = parts.config
     path = config.store.sqlite_path
-    if not exists(parts):
-        return None
     try:
+        if not exists(parts):
+            return None
         url = "" if path is not None else config.store.read_url(parts.environ, config.base_dir)
         found = older(url, path, WitnessFile(config.store.witness or parts.state_folder / WITNESS))
+    except TryAgainLater:
+        raise
     except WorkerError:
-        return None  # whoever opens the store tells
+        return None
     if not found:
         return None
     return Diagnosis(
         "store",
         Level.FAULT,
-        f"the database is older than its witness: {found}; what needs an open store was not examined",
+        f"the database is older than its witness: {found}; {NOT_EXAMINED}",
         "put the newer file back, if there is one; worker store check takes this one, and marks what is stale",
     )
 
@@ -80,23 +90,10 @@ def _of_missing(parts: Parts) -> Diagnosis:
     """No database: never made yet, or gone."""
     path = parts.config.store.sqlite_path
     assert path is not None
-    saved = rescued_copies(path)
-    if saved:
-        return Diagnosis(
-            "store",
-            Level.FAULT,
-            f"there is no {path}, but {saved[-1]}: the database was taken away under a process, which saved this copy",
-            f"mv {saved[-1]} {path}",
-        )
-    witness = WitnessFile(parts.config.store.witness or parts.state_folder / WITNESS)
-    known = [account.label for account in witness.read().accounts.values() if not account.fate]
-    if known:
-        return Diagnosis(
-            "store",
-            Level.FAULT,
-            f"there is no database at {path}, but the witness {witness.path} knows {len(known)} accounts of one",
-            "put it back, or: worker store restore FILE",
-        )
+    try:
+        refuse_missing_file(path, WitnessFile(parts.config.store.witness or parts.state_folder / WITNESS))
+    except StoreUnusable as error:
+        return of_error("store", error)
     return Diagnosis(
         "store", Level.NOTE, f"there is no database at {path} yet", "worker enroll INTEGRATION ACCOUNT makes it"
     )

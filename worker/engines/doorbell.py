@@ -2,10 +2,14 @@
 
 A FIFO in the state folder. It carries no message: the record is in the store, and a ring that is lost costs no more
 than the wait for the next look. Ringing where no daemon listens does nothing.
+
+Whoever listens holds a lock on it: two daemons of two stores in one state folder would take each other's rings, and
+the heartbeat of one would pass for the other's.
 """
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import select
@@ -46,6 +50,7 @@ class Doorbell:
     """Listens on a thread of its own and calls `answer` for every ring, or for several at once."""
 
     def __init__(self, state_folder: Path, answer: Callable[[], None]) -> None:
+        """Raises StoreUnusable when the pipe cannot be made, or another daemon listens there."""
         path = state_folder / _NAME
         try:
             with suppress(FileExistsError):
@@ -56,6 +61,14 @@ class Doorbell:
             self._descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             raise StoreUnusable(f"{path} cannot be made: {error.strerror}") from None
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._descriptor)
+            raise StoreUnusable(
+                f"another daemon uses the state folder {state_folder}",
+                hint="stop that one first; the daemon of another store needs a worker.state_dir of its own",
+            ) from None
         self._answer = answer
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="doorbell", daemon=True)
@@ -67,6 +80,8 @@ class Doorbell:
         with suppress(OSError):
             os.write(self._descriptor, b"!")
         self._thread.join(timeout=5)
+        # Said, not left to the closing: a child that a job has forked still has the descriptor open.
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         os.close(self._descriptor)
 
     def _listen(self) -> None:

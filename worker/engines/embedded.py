@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from worker.engines.alarm import Alarm
 from worker.engines.alignment import Alignment
+from worker.engines.freshness import FreshnessWatch
 from worker.engines.history import forget
 from worker.engines.in_hand import InHand
 from worker.engines.plan import make_plan
@@ -77,7 +78,8 @@ class EmbeddedEngine:
         self._settings = settings
         self._pool = Pool(settings.concurrency)
         self._alignment = Alignment(store, clock)
-        self._tending = Tending(runner.tend, clock)
+        self._freshness = FreshnessWatch(store, clock, runner.announce)
+        self._tending = Tending(self._tend, clock)
         self._wake = threading.Event()
         self._alarm = Alarm(self._wake.set)
         self._stopping = threading.Event()
@@ -101,6 +103,10 @@ class EmbeddedEngine:
             self._settings, self._pool.size = settings, settings.concurrency
         self._alignment.use(make_plan(assignments))
         self._wake.set()
+
+    def _tend(self) -> None:
+        self._runner.tend()
+        self._freshness.look(self.assignments)
 
     @property
     def assignments(self) -> Mapping[str, Assignment]:
@@ -155,6 +161,7 @@ class EmbeddedEngine:
                     raise self._fault
                 # A row that somebody else holds is left for a moment, and then looked at again.
                 if not self._store.schedule.due(started, 1, only):
+                    self._freshness.tell()
                     forget(self._store, self._clock, self._settings.history)
                     return
             self._wake.wait(_COOL_OFF)

@@ -8,6 +8,7 @@ not, for that passes: the last beat only grows old.
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -37,9 +38,13 @@ def falter(state_folder: Path, fault: str) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    # Cut off after it was written, not before: whoever looks in between must not take a fault for a beat.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        os.write(descriptor, text.encode())
+        content = text.encode(errors="replace")
+        if os.pwrite(descriptor, content, 0) < len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.ftruncate(descriptor, len(content))
         os.utime(descriptor)
     finally:
         os.close(descriptor)
@@ -54,11 +59,14 @@ def last_beat(state_folder: Path) -> float | None:
 
 
 def last_fault(state_folder: Path) -> str:
-    """What is the matter, as the daemon has left it; empty when it works, or left nothing."""
+    """What is the matter, as the daemon has left it, or why nobody can tell; empty when it works, or left nothing."""
+    path = state_folder / _NAME
     try:
-        return (state_folder / _NAME).read_text("utf-8", "replace")
-    except OSError:
+        return path.read_text("utf-8", "replace")
+    except FileNotFoundError:
         return ""
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror}"
 
 
 def end(state_folder: Path) -> None:

@@ -4,11 +4,11 @@ in the API's own words. Tokens are not the subject here: the session has already
 
 from __future__ import annotations
 
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import TryAgainLater, WorkerError
 from worker.jobs.json_body import read_json
+from worker.jobs.limit_fields import LONGEST_WAIT, exhausted_for, read_date, read_quotas
 from worker.redact import scrub_patterns
 
 if TYPE_CHECKING:
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 #: Request timeout, too many requests; every 5xx counts as well (RFC 9110 section 15).
 _TRANSIENT = frozenset({408, 425, 429})
 _SERVER_ERROR = 500
+_TOO_MANY = 429
+#: Nothing new since the validator that the request named (RFC 9110 section 15.4.5).
+NOT_MODIFIED = 304
 #: Characters of a body shown in an error: a sentence or two, not a page.
 _EXCERPT = 300
 #: Levels of an error's JSON that are searched for it.
 _DEEPEST = 5
-#: Seconds, three centuries: what is longer is nonsense and would overflow the clocks that it is added to.
-_LONGEST_WAIT = 9_999_999_999
 #: Where JSON APIs put their sentence: RFC 9457, OAuth, and the usual shapes.
 _SENTENCES = ("detail", "error_description", "message", "Message", "title", "error", "errors")
 
@@ -46,8 +47,18 @@ def require_success(
     text = scrub_patterns(f"{message}{reason}{': ' + sentence if sentence else ''}")
     evidence: dict[str, object] = {"status": response.status_code, "url": scrub_patterns(url)}
     if response.status_code in _TRANSIENT or response.status_code >= _SERVER_ERROR:
-        raise TryAgainLater(text, after=retry_after(response, now), evidence=evidence)
+        raise TryAgainLater(text, after=asked_wait(response, now), evidence=evidence)
     raise WorkerError(text, evidence=evidence)
+
+
+def asked_wait(response: requests.Response, now: float) -> float | None:
+    """Seconds for which the other side wants to be left alone: its Retry-After, or with a 429 until it has told that
+    there is room again; None when it did not say.
+    """
+    asked = retry_after(response, now)
+    if asked is None and response.status_code == _TOO_MANY:
+        return exhausted_for(read_quotas(response.headers, now))
+    return asked
 
 
 def retry_after(response: requests.Response, now: float) -> float | None:
@@ -57,25 +68,18 @@ def retry_after(response: requests.Response, now: float) -> float | None:
     """
     text = response.headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
-        return float(text) if len(text) <= len(str(_LONGEST_WAIT)) else None
-    moment = _http_date(text)
+        return float(text) if len(text) <= len(str(LONGEST_WAIT)) else None
+    moment = read_date(text)
     if moment is None:
         return None
-    sent = _http_date(response.headers.get("Date", ""))
+    sent = read_date(response.headers.get("Date", ""))
     wait = max(0.0, moment - (now if sent is None else sent))
-    return wait if wait < _LONGEST_WAIT else None
+    return wait if wait < LONGEST_WAIT else None
 
 
 def server_time(response: requests.Response) -> float | None:
     """The answer's Date as seconds since the epoch, whole seconds; None when it has none."""
-    return _http_date(response.headers.get("Date", ""))
-
-
-def _http_date(text: str) -> float | None:
-    try:
-        return parsedate_to_datetime(text).timestamp()
-    except (TypeError, ValueError, OverflowError):
-        return None
+    return read_date(response.headers.get("Date", ""))
 
 
 def _sentence(response: requests.Response) -> str:

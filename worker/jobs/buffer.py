@@ -2,40 +2,31 @@
 
 Rows must never be written ahead of their cursor: rows without a key would be there twice after a restart, and a job
 that raises would leave behind what it is promised not to. So a long stretch without a checkpoint is not written early;
-it goes to a temporary file without a name (it ends with the process), and memory stays flat however many rows there
-are. One run's worth of them on the disk is the limit.
+it waits in a spool, and memory stays flat however many rows there are. One run's worth on the disk is the limit.
+The same holds for the keys that a run has seen: they are kept, a few bytes each, for the `complete` that may come.
 """
 
 from __future__ import annotations
 
-import marshal
-import pickle
-import tempfile
 import threading
 from collections.abc import Mapping
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from worker.errors import RunEnded, WorkerError
+from worker.jobs.brake import Brake
 from worker.jobs.cursor import merge
+from worker.jobs.listing import Listing, Sweep, Swept
+from worker.jobs.shapes import Shape
 from worker.jobs.sinks import TableBatch
-from worker.jobs.sinks.durable import named_faults
 from worker.jobs.sinks.values import plain_row, weight
+from worker.jobs.spool import Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from worker.jobs.sinks import SinkSession
-
-#: Rows of one table kept as objects, and bytes of text in them, before they are packed.
-PACK_ROWS, PACK_BYTES = 1000, 2**20
-#: Packed bytes of one table kept in memory before they go to the disk.
-SPOOL_BYTES = 8 * 2**20
-#: Bytes of the length before each pack.
-_LENGTH = 8
-#: How a pack was made: its first byte.
-_MARSHAL, _PICKLE = b"m", b"p"
 
 
 class LimitReached(RunEnded):
@@ -73,13 +64,20 @@ class Buffer:
         folder: Path | None = None,
         limit: int | None = None,
         allowance: Allowance | None = None,
+        brake: Callable[[], Brake] = Brake,
     ) -> None:
         self._session = session
         self._folder = folder
         self._allowance = allowance or Allowance(limit)
+        self._brake = brake
         self._lock = threading.RLock()
         self._cursor = session.cursor
         self._pending: dict[str, _Rows] = {}
+        self._listings: dict[str, Listing] = {}
+        #: What became of the complete listings that were committed so far.
+        self.swept: list[Swept] = []
+        #: What the rows handed over look like, by table.
+        self.shapes: dict[str, Shape] = {}
         #: Rows handed over by the job so far.
         self.emitted = 0
         #: Rows committed so far, as the sink counts them.
@@ -92,6 +90,8 @@ class Buffer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.discard()
+        for listing in self._listings.values():
+            listing.keys.close()
 
     @property
     def cursor(self) -> dict[str, Any]:
@@ -118,10 +118,33 @@ class Buffer:
                 pending = self._pending[table] = _Rows(names, self._folder)
             if pending.key != names:
                 raise WorkerError(f"rows for {table} were emitted with the key {names}, and before with {pending.key}")
+            listing = self._listing_of(table, names)
+            shape = self.shapes.setdefault(table, Shape())
             for row in single:
                 self._allowance.take()
-                pending.add(plain_row(row, table))
+                plain = plain_row(row, table)
+                pending.rows.add(plain, weight(plain))
+                shape.note(plain)
+                if listing is not None:
+                    listing.add_row(plain)
                 self.emitted += 1
+
+    def seen(self, table: str, keys: Iterable[Any], key: str | Sequence[str] = "id") -> None:
+        """Remember that rows with these keys exist at the source; emitting a row with a key says so, too.
+
+        Raises WorkerError for what is no key of the table.
+        """
+        names = (key,) if isinstance(key, str) else tuple(key)
+        given = [keys] if isinstance(keys, str | bytes | Mapping) else keys
+        with self._lock:
+            listing = self._listings.setdefault(table, Listing(self._folder))
+            listing.name_key(table, names)
+            listing.add(table, given)
+
+    def complete(self, table: str) -> None:
+        """All rows of the table that exist at the source have been seen; takes effect with the next checkpoint."""
+        with self._lock:
+            self._listings.setdefault(table, Listing(self._folder)).complete = True
 
     def checkpoint(self, **values: Any) -> int:
         """Commit the pending rows with the cursor moved to `values`; answers their number.
@@ -144,70 +167,39 @@ class Buffer:
     def discard(self) -> None:
         """At any other end: forget what is pending."""
         with self._lock:
-            for rows in self._pending.values():
-                rows.close()
+            for pending in self._pending.values():
+                pending.rows.close()
             self._pending.clear()
 
+    def _listing_of(self, table: str, key: tuple[str, ...]) -> Listing | None:
+        """Where the keys of emitted rows go; None for rows without."""
+        if not key:
+            return None
+        listing = self._listings.setdefault(table, Listing(self._folder))
+        listing.name_key(table, key)
+        return listing
+
     def _write(self, cursor: Mapping[str, Any] | None) -> int:
-        batches = {table: TableBatch(rows, rows.key) for table, rows in self._pending.items() if rows.count}
+        batches = {table: TableBatch(one.rows, one.key) for table, one in self._pending.items() if one.rows.count}
+        sweeps = {table: Sweep(listing, self._brake()) for table, listing in self._listings.items() if listing.complete}
+        for table, sweep in sweeps.items():
+            rows = self._pending.get(table)
+            batches[table] = TableBatch(rows.rows if rows else (), sweep.key, sweep)
         if not batches and cursor is None:
             return 0
         count = self._session.write(batches, cursor)
         self.committed += count
+        for table, sweep in sweeps.items():
+            self._listings.pop(table).keys.close()
+            if sweep.outcome is not None:
+                self.swept.append(sweep.outcome)
         self.discard()
         return count
 
 
 class _Rows:
-    """The pending rows of one table, in order; may be read again and again."""
+    """The pending rows of one table."""
 
     def __init__(self, key: tuple[str, ...], folder: Path | None) -> None:
         self.key = key
-        self.count = 0
-        self._folder = folder
-        self._loose: list[dict[str, Any]] = []
-        self._loose_bytes = 0
-        self._packed: IO[bytes] | None = None
-
-    def add(self, row: dict[str, Any]) -> None:
-        self._loose.append(row)
-        self.count += 1
-        self._loose_bytes += weight(row)
-        if len(self._loose) >= PACK_ROWS or self._loose_bytes >= PACK_BYTES:
-            self._pack()
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        if self._packed is not None:
-            self._packed.seek(0)
-            while length := self._packed.read(_LENGTH):
-                yield from _unpacked(self._packed.read(int.from_bytes(length)))
-        yield from self._loose
-
-    def close(self) -> None:
-        if self._packed is not None:
-            self._packed.close()
-
-    def _pack(self) -> None:
-        folder = str(self._folder or tempfile.gettempdir())
-        with named_faults(Path(folder)):
-            if self._packed is None:
-                self._packed = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES, dir=folder)  # noqa: SIM115
-            self._packed.seek(0, 2)
-            packed = _packed(self._loose)
-            self._packed.write(len(packed).to_bytes(_LENGTH))
-            self._packed.write(packed)
-        self._loose, self._loose_bytes = [], 0
-
-
-def _packed(rows: list[dict[str, Any]]) -> bytes:
-    """The rows as bytes: by marshal, six times as quick, and by pickle where it does not know a type (Decimal)."""
-    try:
-        return _MARSHAL + marshal.dumps(rows)
-    except ValueError:
-        return _PICKLE + pickle.dumps(rows, pickle.HIGHEST_PROTOCOL)
-
-
-def _unpacked(packed: bytes) -> list[dict[str, Any]]:
-    load = marshal.loads if packed.startswith(_MARSHAL) else pickle.loads
-    rows: list[dict[str, Any]] = load(memoryview(packed)[1:])
-    return rows
+        self.rows: Spool[dict[str, Any]] = Spool(folder)

@@ -110,6 +110,19 @@ class Context(Protocol):
     def progress(self, done: float, total: float | None = None) -> None:
         """Say how far the run is, in whatever the job counts. Rows and pages are counted by themselves."""
 
+    def seen(self, table: str, keys: Iterable[Any], key: str | Sequence[str] = "id") -> None:
+        """Rows with these keys exist at the source, although they are not emitted now; what is emitted counts as seen.
+
+        `keys`: values, tuples for a key of several fields, or whole rows.
+        """
+
+    def complete(self, table: str) -> None:
+        """Every row that exists at the source was emitted or seen in this run: the account's other rows are gone.
+
+        With the next checkpoint, or the end of the run, they are taken away, too; if there are too many of them, they
+        are held until somebody approves (docs/deletions.md). A run that ends before takes nothing away.
+        """
+
     def checkpoint(self, **values: Any) -> None:
         """Commit the rows emitted since the last checkpoint, and move the cursor to `values`, in one transaction.
 

@@ -71,7 +71,7 @@ def paginate(fetch: Fetch, collection: Collection) -> Iterator[Page]:
     asked: set[int] = set()
     largest = number = 0
     while request is not None:
-        _guard(request, asked, collection)
+        guard(request, asked, collection)
         response = fetch(request.url, request.params)
         body = read_body(response, required=not callable(collection.rows))
         rows = find_rows(response, body, collection.rows)
@@ -83,7 +83,7 @@ def paginate(fetch: Fetch, collection: Collection) -> Iterator[Page]:
         request = style.following(answer)
 
 
-def _guard(request: PageRequest, asked: set[int], collection: Collection) -> None:
+def guard(request: PageRequest, asked: set[int], collection: Collection) -> None:
     """Refuse a page that was asked for before, or that another host is to answer.
 
     Requests are kept as hashes: a million pages then cost 64 MB instead of hundreds.

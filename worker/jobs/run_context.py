@@ -152,6 +152,19 @@ class RunContext:
         """See Context."""
         self._facts.meter.told(done, total)
 
+    def seen(self, table: str, keys: Iterable[Any], key: str | Sequence[str] = "id") -> None:
+        """See Context."""
+        self._facts.check()
+        self._buffer.seen(table, keys, key)
+
+    def complete(self, table: str) -> None:
+        """See Context."""
+        self._facts.check()
+        if self._facts.window is not None:
+            self.log.info("a backfill takes nothing away: it lists a window, and not all there is")
+            return
+        self._streams.complete(table, self._buffer)
+
     def checkpoint(self, **values: Any) -> None:
         """See Context."""
         self._facts.check()

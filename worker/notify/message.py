@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.clock import rfc3339
 from worker.redact import scrub_fields
-from worker.store.notifications import FAILING, INCIDENT, NEEDS_CONSENT, RECOVERED
+from worker.store.notifications import FAILING, HELD, INCIDENT, LATE, NEEDS_CONSENT, RECOVERED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +30,8 @@ _HEADLINES = {
     NEEDS_CONSENT: "needs consent",
     INCIDENT: "has a fault",
     FAILING: "cannot refresh",
+    HELD: "deletions wait for you",
+    LATE: "a job is late",
     RECOVERED: "works again",
     "test": "test message",
 }

@@ -16,12 +16,10 @@ from typing import TYPE_CHECKING
 
 from worker.accounts.backoff import wait_after
 from worker.errors import Busy, TryAgainLater, WorkerError
-from worker.notify.told_of_store import Memory
+from worker.notify.told_of_store import Memory, Told
 from worker.store.notifications import INCIDENT, RECOVERED, Notification
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from worker.notify.sender import Desk, Sender
 
 log = logging.getLogger(__name__)
@@ -59,20 +57,26 @@ class StoreWatch(threading.Thread):
             if sender.route.prepare is not None:
                 with suppress(WorkerError):  # told when something is sent
                     sender.route.prepare()
-        before = self._memory.read()
-        if before is not None:
-            self._follow(before.since, before.routes)
+        told = self._memory.read()
         while not self._stopping.is_set():
-            self._woken.wait()
-            self._woken.clear()
-            since = self._desk.clock.now()
-            if not self._stopping.wait(PATIENCE):
-                self._follow(since)
+            if told is None:
+                self._woken.wait()
+                self._woken.clear()
+                told = Told(self._desk.clock.now(), ())
+                if self._stopping.wait(PATIENCE):
+                    return
+            try:
+                self._follow(told)
+                told = None
+            except Exception as error:  # whatever it is, the thread outlives it
+                log.error("the store cannot be watched; trying again", exc_info=error)
+                told = self._memory.read() or told
+                self._stopping.wait(PATIENCE)
 
-    def _follow(self, since: float, told: Collection[str] = ()) -> None:
-        """Tell of a fault until every route has taken it, and of its end; `told` have taken it already."""
-        clock = self._desk.clock
-        waiting = [sender for sender in self._senders if sender.route.name not in told]
+    def _follow(self, told: Told) -> None:
+        """Tell of a fault until every route has taken it, and of its end."""
+        clock, since = self._desk.clock, told.since
+        waiting = [sender for sender in self._senders if sender.route.name not in told.routes]
         fault: WorkerError | None = None
         attempts, next_at = 0, clock.monotonic()
         while (fault := self._fault(fault)) is not None:

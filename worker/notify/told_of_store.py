@@ -1,12 +1,14 @@
 """Who was told that the store does not work, in a file of the state folder: the store itself cannot keep that.
 
-So nobody is told twice, nor left without the all-clear, by a process that was restarted or read its routes anew.
+So nobody is told twice, nor left without the all-clear, by a process that was restarted or read its routes anew. Where
+the file cannot be written either (a full disk), that holds for the running process only.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,18 +34,21 @@ class Told:
 
 
 class Memory:
-    """The file; without a folder, nothing is remembered. One that cannot be written costs a second telling."""
+    """The file; without a folder, nothing is remembered."""
 
     def __init__(self, folder: Path | None) -> None:
         self._path = None if folder is None else folder / _NAME
 
     def read(self) -> Told | None:
         """What was left by whoever watched the store before; None when nothing was, or nothing that can be read."""
+        if self._path is None:
+            return None
         try:
-            found = json.loads(self._path.read_text()) if self._path is not None else None
-            return found and Told(float(found["since"]), tuple(map(str, found["routes"])))
+            found = json.loads(self._path.read_text())
+            told = Told(float(found["since"]), tuple(map(str, found["routes"])))
         except (OSError, ValueError, KeyError, TypeError):
             return None
+        return told if math.isfinite(told.since) else None
 
     def write(self, since: float, routes: Iterable[str]) -> None:
         """These have been told."""

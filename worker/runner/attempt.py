@@ -19,9 +19,12 @@ from worker.jobs.buffer import LimitReached
 from worker.jobs.job_log import JobLog
 from worker.jobs.progress import ProgressMeter
 from worker.jobs.run_context import RunContext, RunFacts
+from worker.jobs.sinks import Heeding
 from worker.jobs.streams import Streams
 from worker.oauth.scopes import compare
 from worker.runner.pace import RunPace
+from worker.runner.table_watch import TableWatch
+from worker.store.observed import NOTHING, Observed
 from worker.store.records import SCOPE_MISSING, RunCounts, consent_remedy
 
 if TYPE_CHECKING:
@@ -54,6 +57,10 @@ class Attempted:
 
     error: BaseException | None
     counts: RunCounts
+    #: Requests that were sent again after a pause, and are counted again in `counts`.
+    repeated: int = 0
+    #: What it has shown of its tables.
+    observed: Observed = NOTHING
 
 
 def attempt(services: Services, assignment: Assignment, work: Work) -> Attempted:
@@ -62,12 +69,15 @@ def attempt(services: Services, assignment: Assignment, work: Work) -> Attempted
     session: AccountSession | None = None
     streams: Streams | None = None
     error: BaseException | None = None
+    watcher = TableWatch(services.store, assignment.name, work.account.id, assignment.config.delete_brake)
     try:
         require_scopes(services, assignment, work.account)
         stream = assignment.stream(work.account)
         with _open_session(services, assignment, work, pace) as session, services.watch(stream, work.run_id) as tell:
             sink_session = work.sink.open(stream, work.fence)
-            pending = Streams(sink_session, folder=services.spool, limit=work.limit)
+            if isinstance(sink_session, Heeding):
+                sink_session.heed(pace.check)
+            pending = Streams(sink_session, folder=services.spool, limit=work.limit, brake=watcher.brake)
             with closing(sink_session), pending as streams:
                 facts = _facts(assignment, work, pace, ProgressMeter(tell))
                 _call(assignment, work, RunContext(facts, session, streams, JobLog.of(stream.job), services.clock))
@@ -78,13 +88,19 @@ def attempt(services: Services, assignment: Assignment, work: Work) -> Attempted
     if isinstance(error, requests.ConnectionError | requests.Timeout) and pace.left == 0.0:
         # The request was cut short because the run's own time was up, not because the API is slow.
         error = pace.overdue()
+    swept = streams.swept if streams is not None else []
+    counts = RunCounts(
+        rows=streams.committed if streams is not None else 0,
+        requests=session.requests_sent if session is not None else 0,
+        refreshes=session.refreshes if session is not None else 0,
+        deleted=sum(one.gone.rows for one in swept if not one.change),
+        held=sum(one.gone.rows for one in swept if one.change),
+    )
     return Attempted(
         error,
-        RunCounts(
-            rows=streams.committed if streams is not None else 0,
-            requests=session.requests_sent if session is not None else 0,
-            refreshes=session.refreshes if session is not None else 0,
-        ),
+        counts,
+        session.requests_repeated if session is not None else 0,
+        NOTHING if streams is None else watcher.observe(streams, whole=error is None),
     )
 
 
@@ -146,5 +162,6 @@ def _open_session(services: Services, assignment: Assignment, work: Work, pace: 
         timeout=(client.integration.connect_timeout, client.integration.read_timeout),
         largest_answer=client.integration.largest_answer << 20,
         hear=None if work.recorder is None else work.recorder.hear,
+        idempotency_header=client.integration.idempotency_header,
     )
     return AccountSession(tokens, settings, pace)

@@ -5,6 +5,7 @@ DeadlineExceeded                    timed_out; the next firing starts from the l
 Interrupted, FenceLost              interrupted; starts again first thing
 AccountPaused                       interrupted; made up for as soon as the account is resumed
 NeedsConsent, Misconfigured         failed; made up for as soon as a human has acted
+OutOfQuota                          retrying, when the rate limit leaves room again, however often
 TryAgainLater, network, 429, 5xx    retrying, after the time the other side asked for at least; then failed
 anything else                       failed: a fault in the job or an answer nobody expected
 """
@@ -12,6 +13,7 @@ anything else                       failed: a fault in the job or an answer nobo
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
 
 import requests
 
@@ -24,10 +26,11 @@ from worker.errors import (
     Interrupted,
     Misconfigured,
     NeedsConsent,
+    OutOfQuota,
     TryAgainLater,
     WorkerError,
 )
-from worker.jobs.answers import retry_after
+from worker.jobs.answers import asked_wait
 from worker.states import RunState
 from worker.store.runs import RunEnd
 
@@ -52,6 +55,8 @@ def wait_before_retry(error: BaseException, attempt: int, now: float, chance: fl
             return None
     elif not isinstance(error, TryAgainLater | _NETWORK):
         return None
+    if isinstance(error, OutOfQuota):
+        attempt = 1  # nothing has failed, so nothing is gained by waiting longer each time
     return wait_after(attempt, asked_for(error, now), chance, first=FIRST_RETRY)
 
 
@@ -60,7 +65,7 @@ def asked_for(error: BaseException, now: float) -> float | None:
     if isinstance(error, TryAgainLater):
         return error.after
     if isinstance(error, requests.HTTPError) and error.response is not None:
-        return retry_after(error.response, now)
+        return asked_wait(error.response, now)
     return None
 
 
@@ -121,8 +126,17 @@ def error_text(error: BaseException | None, scrubber: Scrubber) -> str:
     if isinstance(error, WorkerError):
         words = error.message
     elif isinstance(error, _NETWORK):
-        asked = getattr(error.request, "url", None) or "the other side"
-        words = f"{asked.partition('?')[0]} {what_happened(error)}"
+        words = f"{_asked(error)} {what_happened(error)}"
     else:
         words = f"{type(error).__name__}: {error}"
     return scrubber(words)[:_LONGEST_ERROR]
+
+
+def _asked(error: requests.RequestException) -> str:
+    """Who was asked, without what an address may hold of secrets: credentials, query, fragment."""
+    try:
+        parts = urlsplit(getattr(error.request, "url", None) or "")
+    except ValueError:
+        return "the other side"
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", "")) if host else "the other side"

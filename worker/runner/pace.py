@@ -1,30 +1,54 @@
-"""Manners and limits of one run: its deadline, the integration's rate limit, and "not so fast" from the other side.
+"""Manners and limits of one run: its deadline, the rate limits, "not so fast", and what is sent again.
 
-A wait that the API asks for is honoured whole. A short one is waited out here, so the job does not notice; a long one
-ends the attempt, and the run comes back after that time without having held a place in the pool.
+A wait that the limits or the API ask for is honoured whole. A short one is waited out here, so the job does not notice;
+a long one ends the attempt, and the run comes back after that time without having held a place in the pool.
+
+A failure that a pause may mend ends the attempt of a run which has had no answer yet: there is nothing to lose, and the
+schedule's pauses grow. Once it has, the request is sent again first, so that one lost connection on page 400 does not
+cost the 399 before it.
 """
 
 from __future__ import annotations
 
+import logging
+import random
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from worker.errors import DeadlineExceeded, Interrupted
-from worker.jobs.answers import retry_after
+import requests
+
+from worker.accounts.backoff import wait_after
+from worker.accounts.network_words import what_happened
+from worker.clock import span
+from worker.errors import DeadlineExceeded, Interrupted, OutOfQuota
+from worker.jobs.answers import NOT_MODIFIED, asked_wait
+from worker.runner.rate import RateLimiter
 
 if TYPE_CHECKING:
-    import requests
-
     from worker.clock import Clock
-    from worker.runner.rate import RateLimiter
 
-#: Seconds that an API may ask for and be waited out inside a run.
+log = logging.getLogger(__name__)
+
+#: Seconds that are waited out inside a run: a window of a minute, which most limits have, and some more.
 LONGEST_WAIT = 90.0
-#: How often one request is sent again because the API asked for patience.
-MOST_WAITS = 3
-#: Answers that ask for patience (RFC 6585 section 4, RFC 9110 section 15.6.4). Without Retry-After they are answers.
+#: Seconds that are waited out even while the process shuts down: a limit of so many a second does not end a run.
+SHORT_WAIT = 2.0
+#: How often one request is sent again, be it because the API asked for patience or because it failed.
+MOST_REPEATS = 3
+#: Of the requests of a run, so many may be repeated after failures, and one of so many more: where everything fails
+#: every other time, to insist is a burden on a server that has enough to carry.
+FREE_REPEATS, REPEATS_PART = 10, 10
+#: Seconds before the first repetition after a failure; doubled with each more.
+FIRST_PAUSE = 1.0
+#: Answers that ask for patience (RFC 6585 section 4, RFC 9110 section 15.6.4), if they say how long.
 _PATIENCE = frozenset({429, 503})
+#: Answers that may be another one next time: timeout, too many, and what servers and gateways say of themselves.
+_PASSING = frozenset({408, 429, 500, 502, 503, 504})
+#: Failures to get an answer that may go by. One of TLS does not.
+_LOST = requests.ConnectionError | requests.Timeout | requests.exceptions.ChunkedEncodingError
+_SUCCESSES = range(200, 300)
 
 
 @dataclass
@@ -36,6 +60,10 @@ class Stopping:
     #: The deadline has passed: every run ends at its next request.
     aborting: threading.Event = field(default_factory=threading.Event)
 
+    def rest(self, seconds: float) -> bool:
+        """Let time pass; answers whether a shutdown came in between. It leaves short waits alone until it aborts."""
+        return (self.draining if seconds > SHORT_WAIT else self.aborting).wait(seconds)
+
 
 class RunPace:
     """The pace of one run's session."""
@@ -45,9 +73,12 @@ class RunPace:
     ) -> None:
         self._clock = clock
         self._stopping = stopping
-        self._limiter = limiter
+        self._limiter = limiter or RateLimiter((), clock)
         self._account = account
         self._timeout = timeout
+        #: Requests sent, those of them that were repeated after a failure, and whether any was answered well.
+        self._sent = self._repeated = 0
+        self._answered = False
         self._ends_at = None if timeout is None else clock.monotonic() + timeout
 
     @property
@@ -55,26 +86,60 @@ class RunPace:
         """Seconds until the deadline, 0 when it has passed; None without one."""
         return None if self._ends_at is None else max(self._ends_at - self._clock.monotonic(), 0.0)
 
-    def before(self, url: str) -> float | None:  # noqa: ARG002 - the protocol's
-        """See `worker.accounts.pace.Pace`."""
+    def before(self, url: str) -> float | None:
+        """See `worker.accounts.pace.Pace`. Raises OutOfQuota when leave is too long in coming."""
         self.check()
-        if self._limiter is not None:
-            while not self._limiter.acquire(self._account, min(1.0, self.left or 1.0)):
-                self.check()
+        while wait := self._limiter.reserve(self._account, url):
+            if self._is_too_long(wait):
+                raise OutOfQuota(
+                    f"{urlsplit(url).hostname} is not to be asked for another {span(wait)}: its rate limit is used up",
+                    after=wait,
+                    hint="nothing: the run goes on by itself; or look at rate_limit in the integration's config",
+                )
+            self._rest(wait)
+        self._sent += 1
         return self.left
 
-    def after(self, response: requests.Response, attempt: int) -> bool:
+    def heard(self, response: requests.Response) -> None:
         """See `worker.accounts.pace.Pace`."""
-        if response.status_code not in _PATIENCE or attempt > MOST_WAITS:
+        self._limiter.heard(self._account, response)
+        self._answered |= response.status_code in _SUCCESSES or response.status_code == NOT_MODIFIED
+
+    def again(self, outcome: requests.Response | requests.RequestException, attempt: int) -> bool:
+        """See `worker.accounts.pace.Pace`."""
+        if attempt > MOST_REPEATS:
             return False
-        wait = retry_after(response, self._clock.now())
-        if wait is None or wait > LONGEST_WAIT or (self.left is not None and wait >= self.left):
+        if isinstance(outcome, requests.Response) and outcome.status_code in _PATIENCE:
+            asked = asked_wait(outcome, self._clock.now())
+            if asked is not None:
+                # Waited for in `before`, with all others whom it concerns.
+                return not self._is_too_long(asked) and _told(outcome, asked, attempt)
+        return self._may_insist(outcome) and self._pause(outcome, attempt)
+
+    def _may_insist(self, outcome: requests.Response | requests.RequestException) -> bool:
+        if isinstance(outcome, requests.Response):
+            passing = outcome.status_code in _PASSING
+        else:
+            passing = isinstance(outcome, _LOST) and not isinstance(outcome, requests.exceptions.SSLError)
+        return passing and self._answered and self._repeated < FREE_REPEATS + self._sent // REPEATS_PART
+
+    def _pause(self, outcome: requests.Response | requests.RequestException, attempt: int) -> bool:
+        wait = wait_after(attempt, None, random.random(), first=FIRST_PAUSE)  # noqa: S311 - no secret
+        if self._is_too_long(wait):
             return False
-        until = self._clock.monotonic() + wait
-        if self._stopping.draining.wait(wait):
-            left = max(until - self._clock.monotonic(), 0.0)
-            raise Interrupted(f"the process shut down while waiting {wait:.0f} s as the API had asked", after=left)
+        self._repeated += 1
+        _told(outcome, wait, attempt)
+        self._rest(wait)
         return True
+
+    def _is_too_long(self, wait: float) -> bool:
+        return wait > LONGEST_WAIT or (self.left is not None and wait >= self.left)
+
+    def _rest(self, wait: float) -> None:
+        until = self._clock.monotonic() + wait
+        if self._stopping.rest(wait):
+            left = max(until - self._clock.monotonic(), 0.0)
+            raise Interrupted(f"the process shut down while a request had to wait {span(wait)}", after=left)
 
     def check(self) -> None:
         """Raise what must end this run, if anything."""
@@ -89,3 +154,14 @@ class RunPace:
             f"the run took longer than its timeout of {self._timeout:.0f} s",
             hint="a longer timeout in the job's config, or smaller steps with ctx.checkpoint",
         )
+
+
+def _told(outcome: requests.Response | requests.RequestException, wait: float, attempt: int) -> bool:
+    """Say why a request is sent again, and when."""
+    if isinstance(outcome, requests.Response):
+        url, reason = outcome.url or "", f"answered {outcome.status_code}"
+    else:
+        url, reason = getattr(outcome.request, "url", None) or "", what_happened(outcome)
+    facts = {"url": url.partition("?")[0], "reason": reason, "wait": round(wait, 1), "attempt": attempt}
+    log.info("request is sent again", extra=facts)
+    return True

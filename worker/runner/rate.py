@@ -1,41 +1,147 @@
-"""The integration's rate limit, shared by all its jobs and accounts in this process.
+"""How fast an integration's API may be asked: by the config, and by what its answers say. Shared by all its jobs and
+accounts in this process; another process learns for itself.
 
-pyrate-limiter clears its buckets on a thread that it starts for each of them and never ends: a thousand accounts with
-a limit of their own would be a thousand threads. Here whoever asks clears the bucket first.
+Whoever asks is never made to wait here: he is told how long, and whether that is worth a thread is his business.
+
+What an answer says concerns the account that asked, at the host that answered; all accounts there, if the config has a
+limit that they share. A 503 speaks for the host (RFC 9110 section 15.6.4).
+
+pyrate-limiter counts the windows. Its own waiting and its thread for each window are not used: a thousand accounts with
+a limit of their own would be a thousand threads. Whoever asks clears the window first.
 """
 
 from __future__ import annotations
 
+import threading
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import urljoin
 
-from pyrate_limiter import Duration, InMemoryBucket, Limiter, Rate, SingleBucketFactory
+from pyrate_limiter import InMemoryBucket, Rate, RateItem
+
+from worker.jobs.addresses import origin
+from worker.jobs.answers import retry_after
+from worker.jobs.limit_fields import read_quotas
+from worker.runner.learnt import Learnt
 
 if TYPE_CHECKING:
+    import requests
+
+    from worker.clock import Clock
     from worker.config.model import RateLimit
 
-
-class RateLimiter:
-    """At most so many requests in any window. Threads share it."""
-
-    def __init__(self, limit: RateLimit) -> None:
-        self.limit = limit
-        self._windows: dict[str, _Window] = {}
-
-    def acquire(self, account: str, patience: float) -> bool:
-        """Wait up to `patience` seconds for leave to send one request; answers whether it was given."""
-        key = account if self.limit.per == "account" else ""
-        # setdefault: two threads may make one at the same time, and only one of the two is kept.
-        window = self._windows.get(key) or self._windows.setdefault(key, _Window(self.limit))
-        return window.acquire(patience)
+_UNAVAILABLE = 503
+#: Of a second, in which pyrate-limiter counts.
+_MILLISECONDS = 1000
+#: Windows kept before those are dropped that count nothing.
+_MANY = 1000
 
 
 class _Window:
-    """One count."""
+    """One count. Moments are seconds of a clock that never goes back."""
 
     def __init__(self, limit: RateLimit) -> None:
-        self._bucket = InMemoryBucket([Rate(limit.count, int(limit.seconds * Duration.SECOND))])
-        self._limiter = Limiter(SingleBucketFactory(self._bucket, schedule_leak=False))
+        self._limit = limit.count
+        self._bucket = InMemoryBucket([Rate(limit.count, max(1, int(limit.seconds * _MILLISECONDS)))])
 
-    def acquire(self, patience: float) -> bool:
-        self._bucket.leak(self._bucket.now())  # type: ignore[no-untyped-call]
-        return bool(self._limiter.try_acquire("request", blocking=True, timeout=patience))
+    def wait(self, now: float) -> float:
+        """Seconds until there is room; 0 when there is."""
+        if not self.is_empty(now) and self._bucket.count() >= self._limit:
+            item = _item(now)
+            self._bucket.put(item)  # refused, and that is how it finds out for how long
+            waiting = self._bucket.waiting(item)
+            assert isinstance(waiting, int)
+            return max(waiting, 1) / _MILLISECONDS
+        return 0.0
+
+    def take(self, now: float) -> None:
+        """Count a request."""
+        self._bucket.put(_item(now))
+
+    def is_empty(self, now: float) -> bool:
+        """Whether the window holds nothing."""
+        self._bucket.leak(_item(now).timestamp)
+        return self._bucket.count() == 0
+
+
+@dataclass
+class Counts:
+    """What was sent and what was heard."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    windows: dict[tuple[RateLimit, str], _Window] = field(default_factory=dict)
+    learnt: Learnt = field(default_factory=Learnt)
+    #: Windows, from which number on those are dropped that count nothing.
+    look_at: int = _MANY
+
+
+class RateLimiter:
+    """At most so many requests in any window, and none while the API wants none. Threads share it."""
+
+    def __init__(self, limits: tuple[RateLimit, ...], clock: Clock, counts: Counts | None = None) -> None:
+        self.limits = limits
+        self._clock = clock
+        #: Another limiter of the same API may go on with these.
+        self.counts = counts or Counts()
+        self._together = any(limit.per != "account" for limit in limits)
+
+    def reserve(self, account: str, url: str) -> float:
+        """Take leave to send one request: 0 when it is given, else the seconds after which to ask again."""
+        place = origin(url)
+        concerned = [(account, place), ("", place)]
+        with self.counts.lock:
+            now = self._clock.monotonic()
+            windows = self._windows(account, place)
+            wait = max([*(self.counts.learnt.wait(key, now) for key in concerned), *(one.wait(now) for one in windows)])
+            if wait > 0:
+                return wait
+            for window in windows:
+                window.take(now)
+            for key in concerned:
+                self.counts.learnt.take(key)
+            return 0.0
+
+    def heard(self, account: str, response: requests.Response) -> None:
+        """Take in what an answer says."""
+        place, wall = response.url or "", self._clock.now()
+        quotas, asked = read_quotas(response.headers, wall), retry_after(response, wall)
+        with self.counts.lock:
+            now = self._clock.monotonic()
+            self.counts.learnt.told(self._concerned(account, origin(place)), quotas, now)
+            if asked:
+                self.counts.learnt.hold(self._held(account, response), now + asked)
+
+    def _held(self, account: str, response: requests.Response) -> tuple[str, str]:
+        """Whom a Retry-After concerns; with a redirection, where it leads to (RFC 9110 section 10.2.3)."""
+        place = response.url or ""
+        if response.is_redirect:
+            place = _joined(place, response.headers.get("Location", ""))
+        return ("", origin(place)) if response.status_code == _UNAVAILABLE else self._concerned(account, origin(place))
+
+    def _concerned(self, account: str, place: str) -> tuple[str, str]:
+        return ("" if self._together else account, place)
+
+    def _windows(self, account: str, place: str) -> list[_Window]:
+        """Those that a request counts in, made where they are new."""
+        counts, of = self.counts, {"account": account, "host": place}
+        keys = [(limit, of.get(limit.per, "")) for limit in self.limits]
+        if new := [key for key in keys if key not in counts.windows]:
+            if len(counts.windows) >= counts.look_at:
+                now = self._clock.monotonic()
+                idle = [key for key, window in counts.windows.items() if key not in keys and window.is_empty(now)]
+                for key in idle:
+                    del counts.windows[key]
+                counts.look_at = max(_MANY, 2 * len(counts.windows))
+            counts.windows.update({key: _Window(key[0]) for key in new})
+        return [counts.windows[key] for key in keys]
+
+
+def _item(now: float) -> RateItem:
+    return RateItem("request", int(now * _MILLISECONDS))
+
+
+def _joined(base: str, place: str) -> str:
+    try:
+        return urljoin(base, place)
+    except ValueError:  # half an IPv6 address
+        return base

@@ -14,14 +14,15 @@ from __future__ import annotations
 import logging
 import random
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from worker.errors import Busy, FenceLost, ScopeMissing, StoreUnusable, TryAgainLater, WorkerError
+from worker.errors import Busy, FenceLost, OutOfQuota, ScopeMissing, StoreUnusable, TryAgainLater, WorkerError
 from worker.events import AccountMoved, RunFinished
 from worker.log import bound
 from worker.runner.attempt import Attempted, Work, attempt
 from worker.runner.outcome import end_of, error_text, exit_code, wait_before_retry
+from worker.runner.table_watch import tell_of_tables
 from worker.states import AccountState, RunState
 from worker.store.locks import process_note, run_lock
 from worker.store.records import SCOPE_MISSING, Finding, RunCounts, consent_remedy
@@ -29,6 +30,7 @@ from worker.store.records import SCOPE_MISSING, Finding, RunCounts, consent_reme
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from worker.events import Event
     from worker.runner.assignment import Assignment
     from worker.runner.services import Services
     from worker.store.records import Account, Claim, Due
@@ -58,6 +60,10 @@ class Runner:
     def tend(self) -> None:
         """Do for the accounts what is due although no run asks for it."""
         self._services.refresher.tend()
+
+    def announce(self, event: Event) -> None:
+        """Let the listeners of this process know."""
+        self._services.events.publish(event)
 
     def skip_reason(self, due: Due) -> str:
         """Why this firing cannot be run; empty when it can."""
@@ -163,16 +169,19 @@ class Runner:
         services, error = self._services, attempted.error
         now = services.clock.now()
         wait = None
-        if error is not None and claim.attempt <= assignment.config.retries:
+        # Waiting for room within a limit is no failure: it uses up no retry.
+        if error is not None and (claim.attempt <= assignment.config.retries or isinstance(error, OutOfQuota)):
             wait = wait_before_retry(error, claim.attempt, now, random.random())  # noqa: S311 - no secret
         text = error_text(error, services.scrubber)
         end = end_of(error, attempted.counts, retry_at=None if wait is None else now + wait, now=now, text=text)
+        end = replace(end, observed=attempted.observed)
         try:
             state = self._finish(claim, end, now)
         except FenceLost as lost:
             log.warning("run lost its place to a newer one; its end is not recorded", extra={"reason": lost.message})
             return RunState.INTERRUPTED
         self._log_end(state, attempted, text, wait if state is RunState.RETRYING else None)
+        tell_of_tables(services, claim, attempted.observed)
         self._publish(claim.run_id, claim.job, claim.account, attempted, (state, text or None, seconds))
         return state
 
@@ -190,6 +199,8 @@ class Runner:
     def _log_end(self, state: RunState, attempted: Attempted, text: str, wait: float | None) -> None:
         counts = attempted.counts
         facts: dict[str, object] = {"state": state, "rows": counts.rows, "requests": counts.requests}
+        if attempted.repeated:
+            facts["repeated"] = attempted.repeated
         if attempted.error is None:
             log.info("run succeeded", extra=facts)
             return

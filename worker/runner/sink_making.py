@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from worker.jobs.sinks import Sink
     from worker.redact import Scrubber
 
+_TELLING = re.compile("key|secret|pass|token", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class SinkMaker:
@@ -27,16 +31,20 @@ class SinkMaker:
     base_dir: Path
     scrubber: Scrubber
     clock: Clock
+    #: Where parts that need files of their own keep them.
+    state_dir: Path
 
     def make(self, config: SinkConfig) -> Sink:
         """The sink; nothing is opened and no server is asked yet. Raises Misconfigured when its driver is missing."""
         if config.type == "postgresql":
             return self._on_a_server(config)
+        if config.type == "dlt":
+            return self._by_dlt(config)
         assert config.path is not None
         if config.type == "sqlite":
             from worker.jobs.sinks.sqlite import SqliteSink  # noqa: PLC0415 - see the module's docstring
 
-            return SqliteSink(config.path, self.clock)
+            return SqliteSink(config.path, self.clock, mark_deleted=config.deletions == "mark")
         from worker.jobs.sinks.jsonl import JsonlSink  # noqa: PLC0415 - as above
         from worker.jobs.sinks.jsonl_segments import Rotation  # noqa: PLC0415 - as above
 
@@ -57,4 +65,48 @@ class SinkMaker:
                 self.scrubber.learn(password, unquote(password))
             return url
 
-        return PostgresqlSink(place, read_url, self.clock, schema=config.schema)
+        mark = config.deletions == "mark"
+        return PostgresqlSink(place, read_url, self.clock, schema=config.schema, mark_deleted=mark)
+
+    def _by_dlt(self, config: SinkConfig) -> Sink:
+        from importlib.util import find_spec  # noqa: PLC0415 - as above
+
+        from worker.jobs.sinks.dlt_process import DltProcess  # noqa: PLC0415 - as above
+        from worker.jobs.sinks.dlt_sink import DltSink, DltTarget  # noqa: PLC0415 - as above
+        from worker.jobs.sinks.sqlite import SqliteSink  # noqa: PLC0415 - as above
+
+        place = f"sinks.{config.name}"
+        if find_spec("dlt") is None:
+            raise Misconfigured(f"{place}: dlt is not installed", hint='pip install "headless-worker[dlt]"')
+
+        def credentials() -> str | None:
+            if config.credentials is None:
+                return None if config.path is None else str(config.path)
+            found = config.credentials.read(self.environ, self.base_dir)
+            self.scrubber.learn(found, *secrets_within(found.reveal()))
+            return found.reveal()
+
+        folder = self.state_dir / "dlt" / config.name
+        target = DltTarget(
+            # What dlt makes of names with other characters is its own affair.
+            pipeline="worker_" + re.sub(r"[^A-Za-z0-9]", "_", config.name),
+            folder=str(folder),
+            destination=config.destination or "",
+            dataset=config.dataset or re.sub(r"[^A-Za-z0-9]", "_", config.name),
+            credentials=credentials,
+            settings=config.settings or {},
+            flat=config.nested == "json",
+        )
+        process = DltProcess(place, folder, self.environ, self.scrubber)
+        return DltSink(target, process, SqliteSink(folder / "cursors.db", self.clock))
+
+
+def secrets_within(credentials: str) -> list[str]:
+    """What must not be seen of credentials, besides the whole: a URL's password, or what a JSON object calls a key."""
+    try:
+        found = json.loads(credentials)
+    except ValueError:
+        password = urlsplit(credentials).password
+        return [password, unquote(password)] if password else []
+    fields = found.items() if isinstance(found, dict) else ()
+    return [value for name, value in fields if isinstance(value, str) and _TELLING.search(name)]

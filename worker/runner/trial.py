@@ -6,12 +6,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import UsageFault
+from worker.jobs.sinks import Heeding, Sweeping
 from worker.jobs.sinks.memory import MemorySink
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from worker.jobs.sinks import Sink, SinkSession, Stream, TableBatch
+    from worker.jobs.sinks.memory import Preview
 
 
 def read_since(text: str) -> dict[str, Any]:
@@ -33,15 +35,16 @@ def read_since(text: str) -> dict[str, Any]:
 
 
 def dry_sink(sink: Sink, stream: Stream, since: Mapping[str, Any] | None) -> TrialSink:
-    """A sink in memory that begins where the real one stands, or at `since`."""
-    return TrialSink({stream: dict(since) if since is not None else sink.read_cursor(stream)})
+    """A sink in memory that begins where the real one stands, or at `since`, and looks there for what would go."""
+    preview = sink.preview if isinstance(sink, Sweeping) else None
+    return TrialSink({stream: dict(since) if since is not None else sink.read_cursor(stream)}, preview=preview)
 
 
 class TrialSink(MemorySink):
     """A sink in memory that also tells what came: the types of each column, and each table's key."""
 
-    def __init__(self, cursors: Mapping[Stream, Mapping[str, Any]]) -> None:
-        super().__init__(cursors)
+    def __init__(self, cursors: Mapping[Stream, Mapping[str, Any]], *, preview: Preview | None = None) -> None:
+        super().__init__(cursors, preview=preview)
         #: By table and column: the types that came, in the order of their first appearance; `None` among them.
         self.types: dict[str, dict[str, list[str]]] = {}
         self.keys: dict[str, tuple[str, ...]] = {}
@@ -90,6 +93,10 @@ class _SinceSession:
     def __init__(self, session: SinkSession, since: dict[str, Any]) -> None:
         self._session = session
         self.cursor = since
+
+    def heed(self, check: Callable[[], None]) -> None:
+        if isinstance(self._session, Heeding):
+            self._session.heed(check)
 
     def write(self, batches: Mapping[str, TableBatch], cursor: Mapping[str, Any] | None) -> int:
         return self._session.write(batches, cursor)

@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from worker.errors import StoreUnusable, TryAgainLater
-from worker.store.files import file_fault, rescued_path
+from worker.store.files import file_fault, look_at, rescued_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +52,8 @@ class Anchor:
         """Make sure that the file at the path is still the one that was opened; one look at the path, when it is.
 
         `reopen` is called when its content was put back in another file: no connection to the former may be used then.
-        Raises StoreUnusable when it was deleted or replaced; its content has then been saved.
+        Raises StoreUnusable when it was deleted or replaced; its content has then been saved. Raises as `look_at` does
+        when the path cannot be seen: the file may stand there all the same.
         """
         if not self.moved():
             return
@@ -101,7 +102,7 @@ class Anchor:
         return f"/proc/self/fd/{self._descriptor}"
 
     def _explained(self) -> StoreUnusable:
-        what = "replaced by another file" if self._path.exists() else "deleted"
+        what = "deleted" if look_at(self._path) is None else "replaced by another file"
         said = f"{self._path} was {what} while it was in use"
         try:
             saved = self._save()

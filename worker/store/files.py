@@ -8,6 +8,7 @@ through a link or by another configuration, meets the same locks.
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import stat
 from pathlib import Path
@@ -54,6 +55,20 @@ def file_fault(error: OSError, what: str, hint: str) -> WorkerError:
     return StoreUnusable(f"{what}: {reason}", hint=hint)
 
 
+def look_at(path: Path) -> os.stat_result | None:
+    """What stands at the path; None when nothing does.
+
+    Raises StoreUnusable or TryAgainLater where that cannot be seen: a folder that is not ours, a disk that is gone.
+    """
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        hint = "run this as the worker's own user, or look at the rights of the folder; for systemd: docs/deployment.md"
+        raise file_fault(error, f"{path} cannot be reached", hint) from None
+
+
 def create_private_folder(path: Path) -> None:
     """Make a folder (and those above it) that only we may enter, private from its first moment on.
 
@@ -76,7 +91,7 @@ def create_private_file(path: Path) -> None:
     TryAgainLater when the disk is full.
     """
     create_private_folder(path.parent)
-    if not path.exists():
+    if look_at(path) is None:
         refuse_fresh_start(path)
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -87,9 +102,10 @@ def create_private_file(path: Path) -> None:
 
 
 def rescued_copies(path: Path) -> list[Path]:
-    """What processes have saved of a database that was taken away under them, sorted by name."""
+    """What processes have saved of a database that was taken away under them, the newest last."""
     real = _real(path)
-    return sorted(real.parent.glob(f"{real.name}{_RESCUED}*")) if real.parent.is_dir() else []
+    found = real.parent.glob(f"{glob.escape(real.name)}{_RESCUED}*") if real.parent.is_dir() else ()
+    return sorted(found, key=lambda saved: (saved.stat().st_mtime_ns, saved.name))
 
 
 def refuse_fresh_start(path: Path) -> None:

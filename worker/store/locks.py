@@ -75,15 +75,23 @@ def process_note() -> str:
 
 
 def holder_of(folder: Path, name: str) -> str | None:
-    """Who holds a lock on a file in this folder; None when nobody does. Changes nothing."""
+    """Who holds a lock on a file in this folder; None when nobody does. For an instant, one that is free is taken.
+
+    Where the kernel cannot tell, somebody may: that is no "nobody".
+    """
+    path = folder / f"{_file_name(name)}.lock"
     try:
-        descriptor = os.open(folder / f"{_file_name(name)}.lock", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
         return None
+    except OSError as error:
+        return f"somebody, perhaps ({path}: {error.strerror})"
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return os.pread(descriptor, 200, 0).decode("utf-8", "replace") or "another process"
+    except OSError as error:
+        return f"somebody, perhaps ({path}: {error.strerror})"
     finally:
         os.close(descriptor)
     return None
@@ -190,7 +198,7 @@ def _locked(descriptor: int, path: Path) -> bool:
 def _stands(descriptor: int, path: Path) -> bool:
     try:
         return os.fstat(descriptor).st_ino == path.stat().st_ino
-    except FileNotFoundError:
+    except OSError:
         return False
 
 

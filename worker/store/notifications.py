@@ -16,8 +16,8 @@ from sqlmodel import col
 
 from worker.states import AccountState
 from worker.store.database import row_count, storable
-from worker.store.outdated import OVER, outdated
-from worker.store.records import consent_remedy
+from worker.store.outdated import outdated
+from worker.store.records import OVER, consent_remedy
 from worker.store.tables import AccountRow, DeliveryRow, IncidentRow, NotificationRow, ScheduleRow
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from worker.store.records import Finding
 
 NEEDS_CONSENT, INCIDENT, FAILING, RECOVERED = "needs_consent", "incident", "failing", "recovered"
+#: About a job: deletions wait for an approval, a success is overdue.
+HELD, LATE = "held", "late"
 #: Seconds after which a notification that a route has not taken is given up, and too old for a route that is new.
 GIVEN_UP_AFTER = 86400.0
 #: Seconds for which they are kept at least: reminders are counted by them, and are a month apart at most.
@@ -171,8 +173,8 @@ def announce_move(
         same = before is after and (previous.cause, previous.reason) == (finding.cause, finding.reason)
         if not same:
             remedy = _consent_remedy(row, finding.cause, finding.evidence.get("missing_scopes"))
-            facts = _facts(finding.cause, finding.reason, remedy, row.state_since, finding.evidence)
-            session.add(_new(NEEDS_CONSENT, row.integration, row.name, facts, now))
+            facts = facts_of(finding.cause, finding.reason, remedy, row.state_since, finding.evidence)
+            session.add(new_notification(NEEDS_CONSENT, row.integration, row.name, facts, now))
     elif after is AccountState.ACTIVE and _last_event(session, row) in {NEEDS_CONSENT, FAILING}:
         words = "somebody consented again" if finding.cause == "consented" else finding.reason or finding.cause
         announce_recovery(session, row, words, now)
@@ -180,8 +182,8 @@ def announce_move(
 
 def announce_loss(session: Session, integration: str, account: str, finding: Finding, now: float) -> None:
     """An account that the database does not know (any more) has to be enrolled again."""
-    facts = _facts(finding.cause, finding.reason, f"worker enroll {integration} {account}", now)
-    session.add(_new(NEEDS_CONSENT, integration, account, facts, now))
+    facts = facts_of(finding.cause, finding.reason, f"worker enroll {integration} {account}", now)
+    session.add(new_notification(NEEDS_CONSENT, integration, account, facts, now))
 
 
 def newest_announcement(session: Session) -> int:
@@ -208,27 +210,28 @@ def forget_announcements(session: Session, newest: int, now: float) -> None:
 def announce_failing(session: Session, row: AccountRow, finding: Finding, now: float, *, since: float) -> None:
     """An account's refreshes have been failing for long; written in the transaction that notes it."""
     remedy = f"worker accounts why {row.integration}/{row.name}"
-    facts = _facts(finding.cause, finding.reason, remedy, since, finding.evidence)
-    session.add(_new(FAILING, row.integration, row.name, facts, now))
+    facts = facts_of(finding.cause, finding.reason, remedy, since, finding.evidence)
+    session.add(new_notification(FAILING, row.integration, row.name, facts, now))
 
 
 def announce_recovery(session: Session, row: AccountRow, reason: str, now: float) -> None:
     """An account of whose trouble somebody was told is well again."""
-    session.add(_new(RECOVERED, row.integration, row.name, _facts("recovered", reason, "", now), now))
+    session.add(new_notification(RECOVERED, row.integration, row.name, facts_of("recovered", reason, "", now), now))
 
 
 def announce_incident(session: Session, row: IncidentRow) -> None:
     """An incident was opened, or has been closed; written in the transaction that does it."""
     over = row.closed_at is not None
     words = f"over: {row.cause}" if over else row.cause
-    facts = _facts(row.kind, words, "" if over else row.remedy, row.opened_at, {} if over else row.evidence)
+    facts = facts_of(row.kind, words, "" if over else row.remedy, row.opened_at, {} if over else row.evidence)
     moment = row.opened_at if row.closed_at is None else row.closed_at
-    session.add(_new(RECOVERED if over else INCIDENT, row.integration, None, facts, moment))
+    session.add(new_notification(RECOVERED if over else INCIDENT, row.integration, None, facts, moment))
 
 
-def _new(
+def new_notification(
     event: str, integration: str, account: str | None, facts: dict[str, Any], now: float, route: str | None = None
 ) -> NotificationRow:
+    """A row of the outbox."""
     return NotificationRow(
         uid=secrets.token_hex(12),
         created_at=now,
@@ -241,13 +244,14 @@ def _new(
 
 
 def _reminder(row: AccountRow, now: float, route: str | None = None) -> NotificationRow:
-    facts = _facts(row.cause, row.reason, _consent_remedy(row, row.cause), row.state_since)
-    return _new(NEEDS_CONSENT, row.integration, row.name, {**facts, "reminder": True}, now, route)
+    facts = facts_of(row.cause, row.reason, _consent_remedy(row, row.cause), row.state_since)
+    return new_notification(NEEDS_CONSENT, row.integration, row.name, {**facts, "reminder": True}, now, route)
 
 
-def _facts(
+def facts_of(
     cause: str, reason: str, remedy: str, since: float, evidence: dict[str, Any] | None = None
 ) -> dict[str, Any]:
+    """What a notification tells; see `Notification.facts`."""
     return {
         "cause": storable(cause),
         "reason": storable(reason),

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from worker.store.notifications import Notification
 
-#: What the outbox says of an item that was over before a route was told.
-OVER = "over before it was told"
 _RECOVERED = "recovered"
 #: The cause of what a restore has made of an account.
 _RESTORED = "restored"

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from worker.redact import Secret
 
+#: What the outbox says of a notification that was over before a route was told; no fault of the route.
+OVER = "over before it was told"
 #: The one cause of `needs_consent` in which the grant itself still works: it lacks a scope that one job needs.
 SCOPE_MISSING = "insufficient_scope"
 #: The cause of a refusal that nothing of ours explains.
@@ -21,6 +23,8 @@ HELD = "held"
 
 #: The kind of the incident that a wrong clock is: ours, or the authorization server's.
 CLOCK_SKEW = "clock_skew"
+#: … that values of a column have become of another kind.
+SCHEMA_CHANGE = "schema_change"
 
 
 def consent_remedy(integration: str, account: str, cause: str, scopes: Sequence[str] = ()) -> str:
@@ -232,6 +236,9 @@ class RunCounts:
     rows: int = 0
     requests: int = 0
     refreshes: int = 0
+    #: Rows that complete listings took away, and those that are held until somebody approves.
+    deleted: int = 0
+    held: int = 0
 
 
 @dataclass(frozen=True)
@@ -253,3 +260,7 @@ class Run:
     counts: RunCounts
     error: str | None
     holder: str
+    #: What is unusual about it; empty when nothing is.
+    note: str = ""
+    #: How the shape of its rows differs from before, one sentence each.
+    drift: tuple[str, ...] = ()

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from worker.store.advisory_locks import AdvisoryLocks
 from worker.store.backup import opened, told_of, unfinished, verify
 from worker.store.comparison import Reconciled
 from worker.store.database import Database
-from worker.store.files import create_private_file, create_private_folder, lock_folder
+from worker.store.files import create_private_file, create_private_folder, lock_folder, look_at
 from worker.store.grants import Grants
 from worker.store.key_check import verify_key
 from worker.store.locks import FileLocks
@@ -89,7 +90,8 @@ def restore(place: Place, file: Path, now: float) -> RestoreReport:
     schema), KeyUnusable (not its key), TryAgainLater (the disk is full). The store is then what it was, unless the
     error says that the backup is in its place.
     """
-    if not file.is_file():
+    backup = look_at(file)
+    if backup is None or not stat.S_ISREG(backup.st_mode):
         raise UsageFault(
             f"there is no file {file}", hint=f"name a file that worker store backup has made: ls -l {file.parent}"
         )
@@ -101,8 +103,8 @@ def restore(place: Place, file: Path, now: float) -> RestoreReport:
                 # Whoever has copied a database by hand may have copied what a crash left beside it, too.
                 if Path(f"{file}{ending}").exists():
                     copy_file(Path(f"{file}{ending}"), Path(f"{copy}{ending}"))
-            with opened(copy) as backup:
-                accounts = _check(backup, file, place.sealer, now)
+            with opened(copy) as database:
+                accounts = _check(database, file, place.sealer, now)
             witness = WitnessFile(place.witness)
             witness.prove_writable()
             unread = _let_witness_learn(target, place, now)
@@ -123,7 +125,7 @@ def _target(place: Place, file: Path) -> Iterator[Target]:
         return
     path = Path(os.path.realpath(place.url.removeprefix("sqlite:///")))
     create_private_folder(path.parent)
-    if path.exists():
+    if look_at(path) is not None:
         if path.samefile(file):
             raise UsageFault(f"{file} is the database itself", hint="name a backup: worker store restore FILE")
         # Somebody else's: what root puts in its place, the daemon could not open.

@@ -10,10 +10,13 @@ from sqlalchemy import bindparam, delete, func, select
 from sqlmodel import col
 
 from worker.errors import FenceLost, UsageFault, WorkerError
+from worker.jobs.norms import remembered, unusual
 from worker.states import FINISHED, RUN_MOVES, USABLE, RunState
 from worker.store import crashes
 from worker.store.accounts import to_account
 from worker.store.database import LOCKED, row_count, storable
+from worker.store.freshness import end_lateness
+from worker.store.observed import NOTHING, Observed, write_down
 from worker.store.records import Run, RunCounts
 from worker.store.tables import AccountRow, RunRow, ScheduleRow
 from worker.store.waits import honoured
@@ -52,6 +55,8 @@ class RunEnd:
     not_before: float | None = None
     #: A newer fence than the store knows of, found in the sink: the store was restored from a backup.
     newer_fence: int = 0
+    #: What it has shown of its tables.
+    observed: Observed = NOTHING
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,14 @@ class Runs:
             row.rows += end.counts.rows
             row.requests += end.counts.requests
             row.refreshes += end.counts.refreshes
+            row.deleted += end.counts.deleted
+            row.held += end.counts.held
+            write_down(session, claim, end.observed, now)
+            row.drift = [*(row.drift or ()), *end.observed.drift] or None
+            if state is RunState.SUCCEEDED:
+                row.note = unusual(row.rows, schedule.recent_rows or ()) or None
+                schedule.recent_rows = remembered(schedule.recent_rows, row.rows)
+                end_lateness(session, schedule, claim, now)
             _advance(schedule, state, claim, end, now)
             if end.missed and schedule.next_due is not None and _mended(session, schedule, claim):
                 schedule.next_due, schedule.trigger = honoured(schedule, now), "catch_up"
@@ -284,7 +297,9 @@ def _to_run(row: RunRow, account: AccountRow) -> Run:
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
-        counts=RunCounts(row.rows, row.requests, row.refreshes),
+        counts=RunCounts(row.rows, row.requests, row.refreshes, row.deleted, row.held),
         error=row.error,
         holder=row.holder,
+        note=row.note or "",
+        drift=tuple(row.drift or ()),
     )

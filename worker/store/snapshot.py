@@ -7,19 +7,22 @@ probe that asks every few seconds, needs none of it. Reads only; opens nothing s
 from __future__ import annotations
 
 import json
+import time
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import StoreUnusable, TryAgainLater
+from worker.states import RunState
 from worker.store.driver_errors import of_postgresql, of_sqlite
-from worker.store.files import refuse_fresh_start
+from worker.store.files import lock_folder, look_at, refuse_fresh_start
+from worker.store.locks import holder_of, run_lock
+from worker.store.records import OVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from worker.errors import WorkerError
-    from worker.store.witness_file import Witnessed, WitnessFile
 
 #: Seconds to wait for a writer.
 LOCK_WAIT = 10
@@ -63,9 +66,10 @@ _BACKFILLS = (
 )
 #: Routes that have not taken everything, and nothing since they were given up on.
 _ROUTES = (
-    "SELECT d.route, count(*), min(n.created_at), max(d.attempts), max(d.last_error) FROM delivery d"
+    "SELECT d.route, count(*), min(n.created_at), max(d.attempts),"  # noqa: S608 - a constant of ours
+    " max(d.last_error) FROM delivery d"
     " JOIN notification n ON n.id = d.notification_id WHERE d.delivered_at IS NULL"
-    " AND d.last_error <> 'over before it was told' AND NOT EXISTS"
+    f" AND d.last_error <> '{OVER}' AND NOT EXISTS"
     " (SELECT 1 FROM delivery t WHERE t.route = d.route AND t.delivered_at > d.given_up_at)"
     " GROUP BY d.route ORDER BY d.route LIMIT ?"
 )
@@ -75,16 +79,28 @@ _OUTBOX = (
     " LEFT JOIN delivery d ON d.notification_id = n.id ORDER BY n.id DESC, d.route"
 )
 _LAST_RUNS = (
-    "SELECT r.id, r.job, r.account_id, a.integration, a.name, r.state, r.started_at, r.finished_at, r.rows, r.error"
-    " FROM run r"
+    "SELECT r.id, r.job, r.account_id, a.integration, a.name, r.state, r.started_at, r.finished_at, r.rows,"
+    " r.error, r.note FROM run r"
     " JOIN account a ON a.id = r.account_id ORDER BY r.id DESC LIMIT ?"
 )
-_LINEAGE = "SELECT mark, backed_up_at FROM lineage"
-_GENERATIONS = "SELECT a.uid, g.generation, a.state FROM account a JOIN grant_ g ON g.account_id = a.id"
-#: How often a difference from the witness is looked at before it counts: an account may just be taken away.
-_LOOKS = 2
-#: Accounts that are named.
-_NAMED = 3
+_STILL_RUNNING = "SELECT id FROM run WHERE state = 'running'"
+_HELD = (
+    "SELECT h.uid, h.job, a.integration, a.name, h.table_name, h.gone, h.present, h.reason, h.held_at"
+    " FROM held_change h JOIN account a ON a.id = h.account_id WHERE h.state = 'held' ORDER BY h.id LIMIT ?"
+)
+#: Since when a success is expected: from the last one on, from the first look, from a consent or the end of a pause.
+_BEGUN = (
+    "CASE WHEN coalesce(s.last_success, s.expected_since) > a.state_since"
+    " THEN coalesce(s.last_success, s.expected_since) ELSE a.state_since END"
+)
+#: As `Freshness.late` has it.
+LATE = (
+    f"SELECT s.job, a.integration, a.name, s.last_success, {_BEGUN} + s.late_after, s.failures"  # noqa: S608
+    " FROM schedule s JOIN account a ON a.id = s.account_id"
+    " WHERE s.next_due IS NOT NULL AND s.parked = '' AND a.state IN ('active', 'in_doubt')"
+    f" AND coalesce(s.last_success, s.expected_since) IS NOT NULL AND {_BEGUN} + s.late_after < ?"
+    " ORDER BY 5 LIMIT ?"
+)
 _FIELDS = {
     "troubled": ("integration", "account", "state", "cause", "reason", "state_since"),
     "failing": ("integration", "account", "failures", "failing_since", "not_before", "alerted_at", "last_answer"),
@@ -101,6 +117,8 @@ _FIELDS = {
     "incidents": ("integration", "kind", "opened_at", "last_at", "occurrences", "cause", "remedy"),
     "jobs": ("job", "next_due", "last_started", "oldest_success", "accounts", "running", "parked"),
     "backfills": ("job", "account_id", "integration", "account", "running", "last_started"),
+    "held": ("id", "job", "integration", "account", "table", "rows", "present", "reason", "held_at"),
+    "late": ("job", "integration", "account", "last_success", "late_since", "failures"),
     "routes": ("route", "waiting", "oldest", "attempts", "last_error"),
     "last_runs": (
         "id",
@@ -113,6 +131,7 @@ _FIELDS = {
         "finished_at",
         "rows",
         "error",
+        "note",
     ),
 }
 _DELIVERY = ("route", "delivered_at", "given_up_at", "attempts", "last_error")
@@ -123,23 +142,27 @@ _QUERIES = {
     "incidents": _INCIDENTS,
     "jobs": _SCHEDULE,
     "backfills": _BACKFILLS,
+    "held": _HELD,
     "routes": _ROUTES,
     "last_runs": _LAST_RUNS,
 }
 
 
-def take(url: str, path: Path | None, limit: int, *, lock_wait: float = LOCK_WAIT) -> dict[str, Any]:
-    """Accounts by state, accounts in trouble, open incidents, jobs and the last runs; at most `limit` of each.
+def take(
+    url: str, path: Path | None, limit: int, *, lock_wait: float = LOCK_WAIT, now: float | None = None
+) -> dict[str, Any]:
+    """Accounts by state, accounts in trouble, what is late or held, jobs and the last runs; at most `limit` of each.
 
     Times are seconds since the epoch. Raises StoreUnusable when there is no database, or none of ours,
     and what `driver_errors` makes of anything else that is wrong with the file.
     """
-    with _connected(url, path, lock_wait) as ask:
+    with connected(url, path, lock_wait) as ask:
         counts = dict(ask(_COUNTS, ()))
         found: dict[str, Any] = {"accounts": {str(state): int(count) for state, count in counts.items()}}
         for name, query in _QUERIES.items():
             found[name] = [dict(zip(_FIELDS[name], row, strict=True)) for row in ask(query, (limit,))]
-        return found
+        late = ask(LATE, (time.time() if now is None else now, limit))
+        return found | {"late": [dict(zip(_FIELDS["late"], row, strict=True)) for row in late]}
 
 
 def outbox(url: str, path: Path | None, limit: int) -> list[dict[str, Any]]:
@@ -148,7 +171,7 @@ def outbox(url: str, path: Path | None, limit: int) -> list[dict[str, Any]]:
     Times are seconds since the epoch. Raises StoreUnusable as `take` does.
     """
     told: dict[str, dict[str, Any]] = {}
-    with _connected(url, path, LOCK_WAIT) as ask:
+    with connected(url, path, LOCK_WAIT) as ask:
         for uid, created_at, event, integration, account, facts, *delivery in ask(_OUTBOX, (limit,)):
             one = told.setdefault(
                 uid,
@@ -167,51 +190,30 @@ def outbox(url: str, path: Path | None, limit: int) -> list[dict[str, Any]]:
     return list(told.values())
 
 
-def older(url: str, path: Path | None, witness: WitnessFile) -> str:
-    """Why the database is older than its witness; empty when it is not. Raises as `take` and reading the witness do.
+def cut_off(path: Path, runs: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Ids of those among the runs (as `take` answers them) whose process is gone, so that nobody will end them.
 
-    Usually one row and the end of a file. What a commit that is under way has told the witness already does not count.
+    Whatever the record says until the next start settles it. Raises as `take` does.
     """
-    found = ""
-    for _ in range(_LOOKS):
-        with _connected(url, path, LOCK_WAIT) as ask:
-            # The witness first: whatever it knows for certain, the database has by then.
-            mark = witness.last_mark()
-            ((lineage, backed_up_at),) = ask(_LINEAGE, ()) or [("", None)]
-            if backed_up_at is None and mark in {None, lineage}:
-                return ""
-            known = witness.read().accounts
-            rows = {uid: (int(generation), state) for uid, generation, state in ask(_GENERATIONS, ())}
-        found = _behind(rows, known)
-        if not found:
-            return ""
-    return found
-
-
-def _behind(rows: Mapping[str, tuple[int, str]], known: Mapping[str, Witnessed]) -> str:
-    if rows and rows.keys().isdisjoint(known):
-        return ""  # another database's witness
-    missing = [said.label for uid, said in known.items() if uid not in rows and said.enrolled]
-    behind = [said.label for uid, said in known.items() if uid in rows and _is_behind(*rows[uid], said)]
-    parts = (("behind", behind), ("missing", missing))
-    return "; ".join(f"{len(labels)} {words} ({_some(labels)})" for words, labels in parts if labels)
-
-
-def _is_behind(generation: int, state: str, said: Witnessed) -> bool:
-    if said.fate in {"revoked", "removed"}:
-        return said.certain and generation <= said.generation and state != "revoked"
-    return generation < said.generation - (not said.certain)
-
-
-def _some(labels: Sequence[str]) -> str:
-    return ", ".join(labels[:_NAMED]) + (", …" if len(labels) > _NAMED else "")
+    running = [run for run in runs if run["state"] == RunState.RUNNING]
+    folder = lock_folder(path)
+    gone = [run["id"] for run in running if holder_of(folder, run_lock(run["job"], run["account_id"])) is None]
+    if not gone:
+        return set()
+    # One that has just ended let go of its lock, too, but not before its end was recorded.
+    places = ", ".join("?" * len(gone))
+    with connected("", path, LOCK_WAIT) as ask:
+        return {number for (number,) in ask(f"{_STILL_RUNNING} AND id IN ({places})", gone)}
 
 
 @contextmanager
-def _connected(
+def connected(
     url: str, path: Path | None, lock_wait: float
 ) -> Iterator[Callable[[str, Sequence[object]], list[tuple[Any, ...]]]]:
-    """A function that asks the database one thing, with `?` for its parameters."""
+    """A function that asks the database one thing, with `?` for its parameters.
+
+    Raises StoreUnusable when there is no database, and what `driver_errors` makes of the driver's errors.
+    """
     try:
         with closing(_sqlite(path, lock_wait) if path is not None else _postgresql(url)) as connection:
             mark = "?" if path is not None else "%s"
@@ -246,7 +248,7 @@ def _rows(connection: Any, query: str, parameters: Sequence[object]) -> list[tup
 def _sqlite(path: Path, lock_wait: float) -> Any:
     import sqlite3  # noqa: PLC0415 - one of two drivers
 
-    if not path.exists():
+    if look_at(path) is None:
         refuse_fresh_start(path)
         raise StoreUnusable(f"there is no database at {path} yet", hint="worker enroll INTEGRATION ACCOUNT")
     # Not mode=ro: after a crash in the middle of a transaction the first reader must be able to roll it back.

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from worker.config.store_url import sqlite_path
 from worker.store.accounts import Accounts
 from worker.store.advisory_locks import AdvisoryLocks
+from worker.store.changes import Changes
 from worker.store.database import LOCK_WAIT, Database
 from worker.store.failing import FailingRefreshes
 from worker.store.files import create_private_folder, lock_folder
 from worker.store.fresh_start import refuse_blank, refuse_missing_file
+from worker.store.freshness import Freshness
 from worker.store.grants import Grants
 from worker.store.ground import remarks
 from worker.store.holds import Holds
@@ -20,6 +22,7 @@ from worker.store.key_check import verify_key
 from worker.store.locks import FileLocks
 from worker.store.migrate import schema_version, upgrade
 from worker.store.notifications import Notifications
+from worker.store.profiles import Profiles
 from worker.store.reconciliation import is_blank, reconcile
 from worker.store.runs import Runs
 from worker.store.schedule import Schedule
@@ -61,6 +64,9 @@ class Store:
         self.runs = Runs(database)
         self.waits = Waits(database)
         self.notifications = Notifications(database)
+        self.profiles = Profiles(database)
+        self.changes = Changes(database)
+        self.freshness = Freshness(database)
 
     def scrubbed(self, evidence: Mapping[str, object]) -> dict[str, object]:
         """Evidence from outside, without the secrets that are known to this process."""
@@ -90,7 +96,8 @@ def open_store(
     try:
         told = Witness(witness or state_folder / WITNESS)
         if is_blank(database):
-            refuse_blank(told.file, f"there is no account in the database {database.name}")
+            missing = f"there is no account in the database {database.name}"
+            refuse_blank(told.file, missing, lambda: is_blank(database))
         verify_key(database, sealer, now)
         if witness is None:
             create_private_folder(state_folder)
@@ -123,7 +130,8 @@ def open_database(
         locks: Locks = FileLocks(lock_folder(database.path)) if database.is_sqlite else AdvisoryLocks(database)
         database.refuse_damaged()
         if schema_version(database) is None:
-            refuse_blank(known, f"there is nothing in the database {database.name}")
+            missing = f"there is nothing in the database {database.name}"
+            refuse_blank(known, missing, lambda: schema_version(database) is None)
         upgrade(database, locks)
     except BaseException:
         database.close()

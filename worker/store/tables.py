@@ -208,6 +208,12 @@ class ScheduleRow(SQLModel, table=True):
     failing_since: float | None = None
     #: Not before that moment, whatever the schedule says: the other side asked for it (Retry-After), or it crashed.
     not_before: float | None = None
+    #: Rows of the last runs that succeeded, the newest last.
+    recent_rows: list[int] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True), nullable=True))
+    #: Since when a success is expected, how many seconds after the last one it is overdue, and since when it is.
+    expected_since: float | None = None
+    late_after: float | None = None
+    late_since: float | None = None
     #: Why this job does not run for this account (a missing scope), and which scopes.
     parked: str = ""
     parked_scopes: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
@@ -237,6 +243,54 @@ class RunRow(SQLModel, table=True):
     error: str | None = None
     #: Who ran it: host and process.
     holder: str = ""
+    #: Rows that complete listings took away, and those that are held.
+    deleted: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
+    held: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
+    #: What is unusual about it, for people.
+    note: str | None = None
+    #: How the shape of its rows differs from before, one sentence each.
+    drift: list[str] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True), nullable=True))
+
+
+class TableProfileRow(SQLModel, table=True):
+    """What a job's rows for one table of one account look like, and how many of them listings take away."""
+
+    __tablename__: ClassVar[str] = "table_profile"
+    job: str = Field(primary_key=True)
+    account_id: int = _owner(primary_key=True)
+    table_name: str = Field(primary_key=True)
+    #: Name -> `kinds` (of the values it has held), `gone` (a whole run came without it).
+    columns: dict[str, Any] = _json()
+    #: How many rows each of the last listings took away, the newest last.
+    swept: list[int] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    updated_at: float
+
+
+class HeldChangeRow(SQLModel, table=True):
+    """Deletions that somebody has to approve. The keys themselves are in the sink, under `uid`."""
+
+    __tablename__: ClassVar[str] = "held_change"
+    __table_args__ = (Index("held_change_state", "state", "job", "account_id", "table_name"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    uid: str = Field(unique=True)
+    job: str
+    account_id: int = _owner()
+    table_name: str
+    #: held, approved, rejected, superseded.
+    state: str
+    #: Rows that the listing does not name, that are there, and that it names.
+    gone: int
+    present: int
+    seen: int
+    sample: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    reason: str
+    run_id: str
+    held_at: float
+    decided_at: float | None = None
+    decided_by: str = ""
+    #: Rows that were taken away in the end.
+    applied: int | None = None
 
 
 class NotificationRow(SQLModel, table=True):

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from worker.errors import Busy, StoreUnusable, TryAgainLater
-from worker.store.files import create_private_file, file_fault
+from worker.store.files import create_private_file, file_fault, look_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -99,7 +99,7 @@ class WitnessFile:
 
     def prove_writable(self) -> None:
         """Raise as `append` does, before anything is done that has to be said here. Adds nothing, makes no file."""
-        if self.path.exists():
+        if look_at(self.path) is not None:
             self.append([])
         else:
             self._refuse_missing_folder()

@@ -244,13 +244,14 @@ class Wiring:
     def assignments(self, only: str | None = None) -> dict[str, Assignment]:
         """All configured jobs (or one), ready to run. Raises JobUnusable, Misconfigured."""
         from worker.runner.assignment import Assignment  # noqa: PLC0415 - as above
+        from worker.runner.definitions import definition_of  # noqa: PLC0415 - as above
 
         catalog = self.catalog()
         jobs = self.config.jobs if only is None else {only: self.job(only)}
         return {
             name: Assignment(
                 job,
-                catalog.get(job.uses),
+                definition_of(job, self.config, catalog),
                 self.sink(job),
                 self.client(job.integration),
                 self._limiter(job.integration),
@@ -273,19 +274,23 @@ class Wiring:
         config = SinkConfig("", "sqlite", self.state_folder / "data.db")
         if job.sink is not None:
             config = self.config.sinks[job.sink]
-        place = replace(config, name="")
+        # dlt keeps cursors and a working folder under the sink's name.
+        place = config if config.type == "dlt" else replace(config, name="")
         if place not in self._sinks:
-            maker = SinkMaker(self.environ, self.config.base_dir, self.scrubber, self.clock)
+            maker = SinkMaker(self.environ, self.config.base_dir, self.scrubber, self.clock, self.state_folder)
             self._sinks[place] = maker.make(config)
         return self._sinks[place]
 
-    def _limiter(self, integration: str) -> RateLimiter | None:
+    def _limiter(self, integration: str) -> RateLimiter:
+        """One for each integration, with what the API has said of itself; begun anew only when the limits change."""
         from worker.runner.rate import RateLimiter  # noqa: PLC0415 - as above
 
-        limit = self.integration(integration).rate_limit
-        if limit is None:
-            return None
-        return self._limiters.setdefault(integration, RateLimiter(limit))
+        limits, known = self.integration(integration).rate_limit, self._limiters.get(integration)
+        if known is None or known.limits != limits:
+            known = self._limiters[integration] = RateLimiter(
+                limits, self.clock, None if known is None else known.counts
+            )
+        return known
 
     def engine(self, only: str | None = None) -> EmbeddedEngine:
         """An engine for all configured jobs, or for one."""
@@ -322,14 +327,8 @@ class Wiring:
         fresh = Wiring(config, self.environ, self.clock)
         # The parts that live on are handed over before anything could make them a second time.
         fresh.__dict__.update({name: self.__dict__[name] for name in ("scrubber", "store", "events", "sealer")})
-        # A limit that is the same goes on counting; begun anew, it would let twice as many requests through.
-        fresh._limiters.update(
-            {
-                name: limiter
-                for name, limiter in self._limiters.items()
-                if name in config.integrations and config.integrations[name].rate_limit == limiter.limit
-            }
-        )
+        # What was counted stays; begun anew, a limit would let twice as many requests through.
+        fresh._limiters.update({name: one for name, one in self._limiters.items() if name in config.integrations})
         fresh._sinks.update(self._sinks)
         assignments, routes = fresh.assignments(), fresh.routes()
         for name in config.integrations:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import socket
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 import requests
 from scripted_server import Answer
+
+from worker.accounts.pace import NoPace
 
 TOKENS = Answer(body=b'{"access_token": "access-token-2", "expires_in": 3600}')
 DONE = Answer(body=b'{"done": true}', headers=[("Content-Type", "application/json")])
@@ -237,15 +239,9 @@ class TestTimeout:
     def test_is_cut_by_the_run_s_deadline(self, build, serve, timeout):
         """What is left of the run is all that a request may take."""
 
-        class Left:
-            def check(self):
-                """Nothing ends the run."""
-
+        class Left(NoPace):
             def before(self, url):
                 return 0.05
-
-            def after(self, response, attempt):
-                return False
 
         api = serve(Answer(before=lambda: time.sleep(1)))
         house = build(None, api)
@@ -256,15 +252,9 @@ class TestTimeout:
         """As requests takes a `Timeout` object as well."""
         from urllib3.util import Timeout
 
-        class Left:
-            def check(self):
-                """Nothing ends the run."""
-
+        class Left(NoPace):
             def before(self, url):
                 return 0.0
-
-            def after(self, response, attempt):
-                return False
 
         api = serve(DONE)
         house = build(None, api)
@@ -280,6 +270,7 @@ class TestPace:
         def __init__(self, times: int) -> None:
             self.times = times
             self.asked: list[str] = []
+            self.told: list[int] = []
 
         def check(self):
             """Nothing ends the run."""
@@ -287,8 +278,12 @@ class TestPace:
         def before(self, url):
             self.asked.append(url)
 
-        def after(self, response, attempt):
-            return response.status_code == 429 and attempt <= self.times
+        def heard(self, response):
+            self.told.append(response.status_code)
+
+        def again(self, outcome, attempt):
+            lost = isinstance(outcome, requests.RequestException)
+            return (lost or outcome.status_code == 429) and attempt <= self.times
 
     def test_sends_an_idempotent_request_again(self, build, serve):
         """And its hooks see the last answer only."""
@@ -298,12 +293,53 @@ class TestPace:
         session.hooks["response"] = [lambda response, *_, **__: response.raise_for_status()]
         assert session.get("things").status_code == 200
         assert (len(pace.asked), session.requests_sent) == (3, 3)
+        assert (pace.told, session.requests_repeated) == ([429, 429, 200], 2)
 
-    def test_does_not_send_a_post_again(self, build, serve):
-        """Whatever the pace says."""
+    @pytest.mark.parametrize(
+        ("method", "headers", "arrives"),
+        [
+            ("GET", {}, 2),
+            ("PUT", {}, 2),
+            ("DELETE", {}, 2),
+            ("POST", {}, 1),
+            ("PATCH", {}, 1),
+            ("POST", {"Idempotency-Key": "one"}, 2),
+            ("PATCH", {"idempotency-key": "one"}, 2),
+            ("POST", {"Idempotency-Key": ""}, 1),
+        ],
+    )
+    @pytest.mark.parametrize("fault", [Answer(429), Answer(raw=lambda _handler: None)], ids=["refused", "lost"])
+    def test_sends_again_what_may_be_repeated_and_nothing_else(self, build, serve, method, headers, arrives, fault):
+        """By its method, or because it names itself: then it arrives the same."""
+        api = serve(fault, fault, DONE) if method in {"GET", "PUT", "DELETE"} and fault.raw else serve(fault, DONE)
+        house = build(None, api)
+        session = house.session(house.admit(), pace=self.Patient(2))
+        with suppress(requests.ConnectionError):
+            session.request(method, "things", headers=headers, json={"a": 1})
+        assert session.requests_sent == arrives
+        assert len({(one.method, one.path, one.body, one.headers.get("idempotency-key")) for one in api.asked}) == 1
+
+    def test_sends_again_by_the_integrations_own_header(self, build, serve):
+        """`idempotency_header`."""
         api = serve(Answer(429), DONE)
         house = build(None, api)
-        assert house.session(house.admit(), pace=self.Patient(2)).post("things").status_code == 429
+        session = house.session(house.admit(), pace=self.Patient(2), idempotency_header="X-Request-Id")
+        assert session.post("things", headers={"X-Request-Id": "one"}).status_code == 200
+
+    def test_sends_no_stream_again(self, build, serve):
+        """It is spent."""
+        api = serve(Answer(429), DONE)
+        house = build(None, api)
+        session = house.session(house.admit(), pace=self.Patient(2))
+        assert session.put("things", data=iter([b"part"])).status_code == 429
+
+    def test_reads_an_answer_again_that_broke_off(self, build, serve):
+        """The header was there, the body was not."""
+        api = serve(Answer(headers=[("Content-Length", "100")], raw=None, body=b"half"), DONE)
+        house = build(None, api)
+        assert house.session(house.admit(), pace=self.Patient(2), timeout=(2.0, 0.5)).get("things").json() == {
+            "done": True
+        }
 
     def test_is_asked_for_the_replay_as_well(self, build, serve):
         """A replay counts against the rate limit like any request."""

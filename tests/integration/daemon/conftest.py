@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from prepared_command import run_prepared
 
 from worker.config.load import load
 from worker.crypto.keyring import new_key, render_keyring
@@ -246,16 +247,8 @@ class Place:
 
     def command(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        return subprocess.run(
-            self.line(*arguments),
-            cwd=self.folder,
-            env=self.environment,
-            input=given,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
+        line = self.line(*arguments)[3:]
+        return run_prepared(line, cwd=self.folder, env=self.environment, given=given, timeout=PATIENCE)
 
     def entered(self, job: str, account: str = "acme") -> None:
         """Wait until a job says that it has begun."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -91,3 +92,30 @@ def test_status_does_not_take_a_commit_that_was_cut_off_for_an_old_copy(place):
     ahead = type(said)(said.uid, said.label, said.generation + 1, said.generation + 1, "writing")
     witness.append([ahead], "a-mark-that-was-never-committed")
     assert json.loads(place.command("--json", "status").stdout)["older"] is None
+
+
+def test_doctor_does_not_miss_an_account_that_never_came_to_be(missing):
+    """A first enrolment that was cut off: every other command would begin anew."""
+    witness = missing.wiring.store.witness.file
+    (said,) = witness.read().accounts.values()
+    witness.path.unlink()
+    witness.append([replace(said, generation=1, phase="consenting")], "a-mark")
+    ended = missing.command("doctor", "--offline")
+    assert ended.returncode == 0
+    assert "there is no database at" in ended.stdout
+
+
+def test_backup_without_a_witness_is_called_old_and_left_as_it_is(place):
+    """A file copied into its place on another machine: opening it would put every account in doubt."""
+    place.enroll()
+    database = place.wiring.store.database.path
+    assert place.command("store", "backup", "backup.db").returncode == 0
+    place.wiring.store.close()
+    shutil.copy2(place.folder / "backup.db", database)
+    place.wiring.witness.unlink()
+    before = database.read_bytes()
+    examined = place.command("doctor", "--offline")
+    assert (examined.returncode, "1 in a backup of unknown age (books/acme)" in examined.stdout) == (78, True)
+    ended = place.command("--json", "status")
+    assert (ended.returncode, json.loads(ended.stdout)["accounts"]) == (1, {"active": 1})
+    assert database.read_bytes() == before

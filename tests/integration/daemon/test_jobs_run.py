@@ -92,7 +92,7 @@ def test_run_by_hand_that_fails_answers_1(place):
 
 FIELDS = {
     "id", "job", "integration", "account", "state", "trigger", "attempt", "due_at", "started_at", "finished_at",
-    "seconds", "rows", "requests", "refreshes", "error", "holder",
+    "seconds", "rows", "deleted", "held", "requests", "refreshes", "error", "note", "drift", "holder",
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import stat
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 from sqlalchemy import text
 
@@ -326,6 +327,26 @@ def test_recovery_before_there_is_a_database_says_what_is_not_proven(place, escr
     (place.folder / "state" / "worker.db").rename(place.folder / "away.db")
     done = place.command("keys", "recover", "escrow.txt", "--write", "worker.key", given=_PASSPHRASE)
     assert (done.returncode, "is not proven" in done.stderr, _ids(place)) == (0, True, ["k1"])
+
+
+def test_recovery_beside_an_empty_database_comes_before_the_restore(place, escrow) -> None:
+    """The witness knows an account, so nothing may be begun anew; but a restore needs the key first."""
+    (place.folder / "worker.key").unlink()
+    place.wiring.store.close()
+    (place.folder / "state" / "worker.db").write_bytes(b"")
+    done = place.command("keys", "recover", "escrow.txt", "--write", "worker.key", given=_PASSPHRASE)
+    assert (done.returncode, "is not proven" in done.stderr, _ids(place)) == (0, True, ["k1"])
+
+
+def test_recovery_on_an_empty_server_makes_nothing_there(place, escrow, new_postgresql) -> None:
+    """Likewise, and a drill leaves the server as it is."""
+    url = new_postgresql()
+    with (place.folder / "config.toml").open("a") as config:
+        config.write(f'\n[store]\nurl = "{url}"\n')
+    done = place.command("keys", "recover", "escrow.txt", given=_PASSPHRASE)
+    assert (done.returncode, "is not proven" in done.stderr) == (0, True)
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone() == (0,)
 
 
 # A row that was tampered with

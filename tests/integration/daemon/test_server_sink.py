@@ -33,7 +33,7 @@ def test_run_delivers_to_a_server_exactly_once(place, schema, postgresql_server)
     assert (ended.returncode, place.states()) == (0, ["succeeded", "succeeded"]), ended.stderr
     with psycopg.connect(postgresql_server) as connection:
         rows = connection.execute(f"SELECT _account, number FROM {schema}.events ORDER BY 2").fetchall()
-    assert (rows, place.runs()[-1].rows) == ([("acme", number) for number in range(1, 6)], 3)
+    assert (rows, place.runs()[-1].counts.rows) == ([("acme", number) for number in range(1, 6)], 3)
 
 
 def test_run_whose_server_cannot_be_reached_is_tried_again_later(place, schema):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 
 import pytest
+import requests
 
 from worker.errors import ConfigProblems, Misconfigured
+
+URL = "https://api.test/"
 
 
 @pytest.fixture
@@ -28,11 +31,11 @@ def test_reload_goes_on_counting_requests(place):
     limited(place, "2/hour")
     engine = place.wiring.engine()
     limiter = engine.assignments["quick"].limiter
-    limiter.acquire("acme", 0.0)
+    limiter.reserve("acme", URL)
     place.wiring.reload(engine)
     place.wiring.reload(engine)
     again = engine.assignments["quick"].limiter
-    assert [again.acquire("acme", 0.0) for _ in range(2)] == [True, False]
+    assert [again.reserve("acme", URL) == 0 for _ in range(2)] == [True, False]
 
 
 def test_reload_takes_up_another_limit(place):
@@ -44,7 +47,19 @@ def test_reload_takes_up_another_limit(place):
     limited(place, "3/hour")
     place.wiring.reload(engine)
     limiter = engine.assignments["quick"].limiter
-    assert [limiter.acquire("acme", 0.0) for _ in range(4)] == [True, True, True, False]
+    assert [limiter.reserve("acme", URL) == 0 for _ in range(4)] == [True, True, True, False]
+
+
+def test_reload_keeps_what_the_api_has_said(place):
+    """Also with another limit: it wants to be left alone all the same."""
+    place.job("quick", every=None)
+    engine = place.wiring.engine()
+    refusal = requests.Response()
+    refusal.status_code, refusal.url, refusal.headers["Retry-After"] = 429, URL, "3600"
+    engine.assignments["quick"].limiter.heard("acme", refusal)
+    limited(place, "3/hour")
+    place.wiring.reload(engine)
+    assert engine.assignments["quick"].limiter.reserve("acme", URL) > 3000
 
 
 def test_reload_never_lacks_a_client_that_stays(place, engine):

@@ -73,3 +73,11 @@ def test_alive_answers_1_when_the_last_beat_is_old(worker, daemon, tmp_path):
 def test_heartbeat_is_nobody_elses_business(worker, daemon, tmp_path):
     """Like everything else in the state folder."""
     assert (tmp_path / "state" / "heartbeat").stat().st_mode & 0o777 == 0o600
+
+
+def test_alive_answers_1_when_the_last_beat_is_in_the_future(worker, daemon, tmp_path):
+    """The clock was set back, and the daemon, which would have beaten since, hangs."""
+    daemon.send_signal(signal.SIGSTOP)
+    ahead = time.time() + STOPPED + 60
+    os.utime(tmp_path / "state" / "heartbeat", (ahead, ahead))
+    assert worker("status", "--alive").returncode == 1

@@ -103,3 +103,12 @@ def test_doorbell_outlives_an_answer_that_fails(tmp_path, caplog):
         assert rung.acquire(timeout=60)
     bell.close()
     assert "a ring was not answered" in caplog.text
+
+
+def test_second_listener_in_one_folder_is_refused(tmp_path):
+    """The daemon of another store: they would take each other's rings. Once the first has ended, it may."""
+    first = Doorbell(tmp_path, lambda: None)
+    with pytest.raises(StoreUnusable, match="another daemon uses the state folder"):
+        Doorbell(tmp_path, lambda: None)
+    first.close()
+    Doorbell(tmp_path, lambda: None).close()

@@ -302,7 +302,7 @@ def test_rate_limit_is_shared_by_jobs(online):
     from worker.config.model import RateLimit
     from worker.runner.rate import RateLimiter
 
-    limiter = RateLimiter(RateLimit(4, 3600.0, "integration"))
+    limiter = RateLimiter((RateLimit(4, 3600.0, "integration"),), online.clock)
     sent = threading.Semaphore(0)
 
     def job(context):

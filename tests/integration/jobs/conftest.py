@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +10,12 @@ import pytest
 import requests
 
 from worker.clock import SystemClock
-from worker.jobs.buffer import Buffer
+from worker.jobs.job_log import JobLog
 from worker.jobs.loading import load_jobs
 from worker.jobs.run_context import RunContext, RunFacts
 from worker.jobs.sinks import Stream
 from worker.jobs.sinks.sqlite import SqliteSink
+from worker.jobs.streams import Streams
 from worker.sandbox import Sandbox, SandboxConfig
 
 if TYPE_CHECKING:
@@ -61,11 +61,11 @@ class Arlo:
         stream = Stream(name, "arlo", "acme")
         session = sink.open(stream, self.fence)
         facts = RunFacts(stream, "run", api_base=self.sandbox.api_base, params={"settle": 0, **params})
-        log = logging.LoggerAdapter(logging.getLogger("test"), {})
-        with closing(session), Buffer(session) as buffer:
-            self.jobs[f"arlo.{name}"].function(RunContext(facts, self.session, buffer, log, SystemClock()))
-            buffer.finish()
-        return buffer.committed
+        with closing(session), Streams(session) as streams:
+            context = RunContext(facts, self.session, streams, JobLog.of("test"), SystemClock())
+            self.jobs[f"arlo.{name}"].function(context)
+            context.finish()
+        return streams.committed
 
     def _answered(self, response: requests.Response, *_: Any, **__: Any) -> None:
         self.asked.append(response.url)

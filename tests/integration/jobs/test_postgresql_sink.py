@@ -447,7 +447,7 @@ def test_postgresql_right_that_is_missing_is_named(sink, url, schema, stream, re
     read(f"CREATE ROLE {role} LOGIN")
     try:
         read(f"GRANT ALL ON SCHEMA {schema} TO {role}")
-        read(f"GRANT ALL ON _worker_cursor TO {role}")
+        read(f"GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO {role}")
         read(statement.format(role=role, schema=schema))
         limited = PostgresqlSink(
             "sinks.limited", lambda: url.replace("postgres:@", f"{role}:@"), SystemClock(), schema=schema

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 from store_helpers import NOW, enrol
 
 from worker.errors import StoreUnusable
+from worker.store.fresh_start import refuse_blank
+from worker.store.reconciliation import is_blank
 from worker.store.store import open_database, open_store
 from worker.store.witness_file import Witnessed, WitnessFile
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from worker.crypto.sealing import Sealer
     from worker.store.store import Store
+    from worker.store.witness_file import Testimony
 
 LIVING = Witnessed("a", "arlo/acme", 3, 3, "kept")
 
@@ -103,3 +108,36 @@ def test_database_with_accounts_of_its_own_ignores_a_strange_witness(store: Stor
     again = open_store(_url(store), store.witness.file.path.parent, sealer, NOW)
     assert [account.name for account in again.accounts.list()] == ["acme"]
     again.close()
+
+
+class ReadLate(WitnessFile):
+    """Read just after something has happened elsewhere."""
+
+    def __init__(self, path: Path, happen: Callable[[], object]) -> None:
+        super().__init__(path)
+        self._happen = happen
+
+    def read(self) -> Testimony:
+        self._happen()
+        return super().read()
+
+
+def test_first_enrolment_beside_another_opening_refuses_nothing(store: Store) -> None:
+    """It came between the look at the database and the look at the witness."""
+    witness = ReadLate(store.witness.file.path, lambda: enrol(store))
+    assert is_blank(store.database)
+    refuse_blank(witness, "nothing was there", lambda: is_blank(store.database))
+    assert not is_blank(store.database)
+
+
+def test_newest_of_several_saved_copies_is_the_one_to_put_back(sqlite_store: Store, tmp_path: Path) -> None:
+    """Their names end in numbers that say nothing of their age."""
+    database = sqlite_store.database.path
+    _emptied(sqlite_store, "nothing")
+    for number, saved_at in ((9, NOW), (100, NOW + 2), (20, NOW + 1)):
+        saved = database.with_name(f"worker.db.rescued-{number}")
+        saved.touch(0o600)
+        os.utime(saved, (saved_at, saved_at))
+    with pytest.raises(StoreUnusable, match=r"worker\.db\.rescued-100: ") as refused:
+        open_database(_url(sqlite_store), tmp_path / "state")
+    assert "rescued-100 " in refused.value.hint

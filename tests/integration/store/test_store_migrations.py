@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -19,8 +20,13 @@ import worker.store.tables  # noqa: F401 - fills the metadata
 from worker.errors import Busy, StoreUnusable
 from worker.store import migrate
 from worker.store.advisory_locks import AdvisoryLocks
+from worker.store.changes import Changes
 from worker.store.database import Database
+from worker.store.freshness import Freshness
 from worker.store.locks import FileLocks
+from worker.store.profiles import Profiles
+from worker.store.records import RunCounts
+from worker.store.runs import Runs
 from worker.store.store import open_store
 
 if TYPE_CHECKING:
@@ -116,6 +122,42 @@ def test_migrations_make_what_the_models_say(database: Database, locks: Locks) -
     with database.read() as session:
         context = MigrationContext.configure(session.connection(), opts={"compare_server_default": True})
         assert compare_metadata(context, SQLModel.metadata) == []
+
+
+@pytest.mark.parametrize("version", ["0001", "0002"])
+def test_older_database_with_data_is_brought_to_head(database: Database, locks: Locks, version: str) -> None:
+    """What stands in it stays, and reads as if nothing were known yet of what is new."""
+    _make(database, version)
+    account = (
+        "INSERT INTO account (id, uid, integration, name, state, cause, reason, state_since, created_at)"
+        " VALUES (1, 'u', 'arlo', 'acme', 'active', '', '', 1, 1)"
+    )
+    schedule = (
+        "INSERT INTO schedule (job, account_id, next_due, running, first, trigger, attempts, fence, last_success,"
+        " parked, parked_scopes) VALUES ('sync', 1, 5, false, false, 'schedule', 0, 3, 4, '', '[]')"
+    )
+    run = (
+        "INSERT INTO run (id, job, account_id, state, trigger, fence, attempt, created_at, finished_at, rows,"
+        " requests, refreshes, holder) VALUES ('r', 'sync', 1, 'succeeded', 'schedule', 3, 1, 2, 4, 7, 1, 0, 'me')"
+    )
+    with database.write() as session:
+        for statement in (account, schedule, run):
+            session.execute(text(statement))
+    assert migrate.upgrade(database, locks)
+    found = Runs(database).get("r")
+    assert (found.counts, found.note, found.drift) == (RunCounts(7, 1, 0, 0, 0), "", ())
+    assert Freshness(database).late(1e12) == []
+    assert Profiles(database).of("sync", 1) == {}
+    assert Changes(database).list(only_waiting=False) == []
+
+
+def _make(database: Database, version: str) -> None:
+    """The tables as an older program has made them."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
+    with database.write() as session:
+        config.attributes["connection"] = session.connection()
+        command.upgrade(config, version)
 
 
 def test_migration_that_fails_leaves_nothing(database: Database, locks: Locks) -> None:

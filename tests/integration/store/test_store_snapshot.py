@@ -14,6 +14,7 @@ from worker.errors import Busy, StoreUnusable, TryAgainLater, WorkerError
 from worker.redact import Secret
 from worker.states import AccountState, RunState
 from worker.store import snapshot
+from worker.store.locks import run_lock
 from worker.store.records import Finding, RunCounts
 from worker.store.runs import RunEnd, RunFilter
 
@@ -60,6 +61,8 @@ def test_snapshot_of_an_empty_store_is_empty(store: Store) -> None:
         "incidents": [],
         "jobs": [],
         "backfills": [],
+        "held": [],
+        "late": [],
         "routes": [],
         "last_runs": [],
     }
@@ -140,6 +143,7 @@ def test_snapshot_lists_runs_as_the_repository_does(busy_store: Store) -> None:
             "finished_at": run.finished_at,
             "rows": run.counts.rows,
             "error": run.error,
+            "note": run.note or None,
         }
         for run in busy_store.runs.list(RunFilter())
     ]
@@ -265,3 +269,33 @@ def test_snapshot_of_a_damaged_file_says_so(sqlite_store: Store) -> None:
     with pytest.raises(StoreUnusable, match="malformed") as caught:
         snapshot.take("", sqlite_store.database.path, 5)
     assert "restore a backup" in caught.value.hint
+
+
+def test_run_whose_process_is_gone_is_cut_off(sqlite_store: Store) -> None:
+    """Its record says that it runs, and nobody holds its lock."""
+    runs = _running(sqlite_store)
+    assert snapshot.cut_off(sqlite_store.database.path, runs) == {runs[0]["id"]}
+
+
+def test_run_whose_lock_is_held_is_not_cut_off(sqlite_store: Store) -> None:
+    """By a daemon, `worker once`, or a command typed by hand."""
+    runs = _running(sqlite_store)
+    with sqlite_store.locks.hold(run_lock("sync", runs[0]["account_id"])):
+        assert snapshot.cut_off(sqlite_store.database.path, runs) == set()
+
+
+def test_run_that_ended_after_it_was_read_is_not_cut_off(sqlite_store: Store) -> None:
+    """It let go of its lock, too."""
+    runs = _running(sqlite_store)
+    sqlite_store.runs.interrupt(sqlite_store.schedule.running()[0], "it ended", NOW + 1)
+    assert snapshot.cut_off(sqlite_store.database.path, runs) == set()
+
+
+def _running(store: Store) -> list[dict[str, Any]]:
+    """The runs as a look shows them: one, which runs."""
+    grant = enrol(store)
+    store.schedule.ensure("sync", {grant.account.id: NOW})
+    assert store.schedule.claim(entry(store, grant), NOW, NOW + 60, "me", "first") is not None
+    runs: list[dict[str, Any]] = look(store)["last_runs"]
+    assert [run["state"] for run in runs] == ["running"]
+    return runs

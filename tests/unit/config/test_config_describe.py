@@ -51,7 +51,7 @@ def test_description_shows_what_is_in_effect(folder):
     }  # fmt: skip
     arlo = shown["integrations"]["arlo"]
     assert arlo["token_url"] == "https://acme.arlo.co/oauth/connect/token"
-    assert arlo["rate_limit"] == "300/1m per integration"
+    assert arlo["rate_limit"] == ["300/1m per integration"]
     assert arlo["headers"]["Accept"] == "application/xml"
     assert arlo["refresh_when"] == [{"status": 419, "header": "", "body": ""}]
     assert arlo["token_names"] == {"access_token": "accessToken"}

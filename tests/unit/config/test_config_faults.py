@@ -81,7 +81,7 @@ FAULTS = [
     ('[sinks.a]\ntype = "postgresql"', "sinks.a.url", 'missing; write url = "postgresql://'),
     ('[sinks.a]\ntype = "postgresql"\nurl = "postgresql://h/d"\npath = "x"', "sinks.a.path", "has none; remove it"),
     ('[sinks.a]\ntype = "sqlite"\npath = "x"\nrotate_every = "1h"', "sinks.a.rotate_every", "has none; remove it"),
-    ('[sinks.a]\ntype = "dlt"', "sinks.a.type", "not available in this version"),
+    ('[sinks.a]\ntype = "dlt"', "sinks.a.destination", 'write destination = "duckdb"'),
     (
         '[sinks.a]\ntype="sqlite"\npath="x"\n[sinks.b]\ntype="sqlite"\npath="./x"',
         "sinks.b.path",

@@ -39,6 +39,10 @@ FAULTS = [
     (TOKEN + 'rate_limit = "300"', "rate_limit", "is no rate; write COUNT/UNIT"),
     (TOKEN + 'rate_limit = "0/minute"', "rate_limit", "is no rate"),
     (TOKEN + "rate_limit = 300", "rate_limit", "300 is a number"),
+    (TOKEN + 'rate_limit = ["300/minute", "5 a second"]', "rate_limit[2]", "is no rate"),
+    (TOKEN + 'rate_limit = ["300/minute", 5]', "rate_limit[2]", "5 is a number"),
+    (TOKEN + 'rate_limit = "5/second per planet"', "rate_limit", "is no rate"),
+    (TOKEN + 'idempotency_header = "no header"', "idempotency_header", "no header"),
     (TOKEN + 'rate_limit = "300/fortnight"', "rate_limit", "is no rate"),
     (TOKEN + 'headers = { Authorization = "x" }', "headers.Authorization", "the worker sets this header itself"),
     (TOKEN + 'headers = { "a b" = "x" }', 'headers."a b"', "is no header name"),
@@ -145,11 +149,27 @@ def test_integration_warns_when_origins_leave_out_the_base(folder):
         ("5/30s", RateLimit(5, 30.0, "integration")),
         ("1000/h", RateLimit(1000, 3600.0, "integration")),
         (" 86400 / Day ", RateLimit(86400, 86400.0, "integration")),
+        ("5/second per host", RateLimit(5, 1.0, "host")),
     ],
 )
 def test_rate_limit_reads_count_unit_and_share(folder, text, limit):
     """COUNT/UNIT, for all accounts together or for each."""
-    assert folder.load(f'{SOUND}rate_limit = "{text}"').integrations["i"].rate_limit == limit
+    assert folder.load(f'{SOUND}rate_limit = "{text}"').integrations["i"].rate_limit == (limit,)
+
+
+def test_rate_limits_may_stand_together(folder):
+    """All of them hold; one that is there twice is there once."""
+    limits = '["300/minute", "10/second per account", "5/s per host", "300/60s"]'
+    assert folder.load(f"{SOUND}rate_limit = {limits}").integrations["i"].rate_limit == (
+        RateLimit(300, 60.0, "integration"),
+        RateLimit(10, 1.0, "account"),
+        RateLimit(5, 1.0, "host"),
+    )
+
+
+def test_no_rate_limit_is_none(folder):
+    """What the API says by itself is heeded in any case."""
+    assert folder.load(SOUND).integrations["i"].rate_limit == ()
 
 
 def test_integration_reads_refresh_rules(folder):
@@ -229,7 +249,7 @@ def test_preset_fills_in_the_provider(folder):
     assert arlo.revoke_url == "https://acme.arlo.co/oauth/connect/revocation"
     assert arlo.api_base == "https://acme.arlo.co/api/2012-02-01/auth/resources/"
     assert arlo.api_origins == ("https://acme.arlo.co",)
-    assert arlo.rate_limit == RateLimit(300, 60.0, "integration")
+    assert arlo.rate_limit == (RateLimit(300, 60.0, "integration"),)
     assert arlo.headers == {"Accept": "application/xml"}
     assert arlo.authorize_params == {"login_hint": "tenant:acme"}
     assert arlo.refresh_sends_redirect_uri

@@ -72,7 +72,7 @@ def test_load_reads_the_design_as_written(folder):
     assert config.keyring.path == folder.path / "worker.key"
     assert arlo.scopes == ("openid", "profile", "offline_access", "read", "all_claims")
     assert arlo.secrets["client_secret"].value == "arlo.secret"
-    assert arlo.rate_limit == RateLimit(300, 60.0, "integration")
+    assert arlo.rate_limit == (RateLimit(300, 60.0, "integration"),)
     assert arlo.token_url == "https://auth.example.com/token"
     assert (job.uses, job.every, job.sink) == ("arlo.registrations", 900.0, "local")
     assert config.sinks["local"].path == folder.path / "state/data.db"

@@ -7,8 +7,9 @@ from typing import ClassVar
 import pytest
 
 from worker.errors import FenceLost, WorkerError
-from worker.jobs.buffer import PACK_BYTES, PACK_ROWS, Buffer, LimitReached
+from worker.jobs.buffer import Buffer, LimitReached
 from worker.jobs.sinks.memory import MemorySink
+from worker.jobs.spool import PACK_BYTES, PACK_ROWS
 
 
 @pytest.fixture

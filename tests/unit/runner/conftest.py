@@ -6,9 +6,9 @@ import pytest
 import requests
 
 
-def _answer(status: int, **headers: str) -> requests.Response:
+def _answer(status: int, url: str = "https://api.test/", **headers: str) -> requests.Response:
     response = requests.Response()
-    response.status_code = status
+    response.status_code, response.url = status, url
     response.headers.update({name.replace("_", "-"): value for name, value in headers.items()})
     return response
 

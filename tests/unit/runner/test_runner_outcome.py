@@ -181,3 +181,20 @@ def test_error_text_is_cut():
 def test_error_text_names_the_kind_of_a_foreign_error():
     """`'id'` alone would say nothing."""
     assert error_text(KeyError("id"), Scrubber()) == "KeyError: 'id'"
+
+
+@pytest.mark.parametrize("credentials", ["me:s3cr3t-password@", "s3cr3t-token@"])
+def test_error_text_of_the_network_names_the_address_and_nothing_secret_in_it(credentials):
+    """Neither credentials in it, which no pattern finds when they have no name, nor what was asked for."""
+    error = requests.ConnectionError(
+        "no", request=requests.Request("GET", f"http://{credentials}api.example/rows?s=1#f")
+    )
+    text = error_text(error, Scrubber())
+    assert "s3cr3t" not in text
+    assert text.endswith("gave no answer (ConnectionError)")
+
+
+def test_error_text_of_the_network_says_whom_it_asked():
+    """Which of the addresses that a job uses is out of reach."""
+    error = requests.ConnectionError("no", request=requests.Request("GET", "http://me:pw@api.example:81/rows?s=1"))
+    assert error_text(error, Scrubber()).startswith("http://api.example:81/rows gave no answer")

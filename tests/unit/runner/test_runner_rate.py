@@ -1,45 +1,82 @@
-"""The integration's rate limit."""
+"""The rate limits of an integration: what the config says, and what its API says."""
 
 from __future__ import annotations
 
 import threading
 
+import pytest
+
+from worker.clock import SystemClock
 from worker.config.model import RateLimit
 from worker.runner.rate import RateLimiter
+from worker.testing import ManualClock
+
+HERE, THERE = "https://api.test/things", "https://other.test/things"
+HOUR = 3600.0
 
 
-def granted(limiter: RateLimiter, account: str, tries: int) -> int:
-    return sum(limiter.acquire(account, 0.0) for _ in range(tries))
+@pytest.fixture
+def limiter(clock: ManualClock):
+    """Makes one with limits such as (3, 3600.0, "account")."""
+    return lambda *limits: RateLimiter(tuple(RateLimit(*limit) for limit in limits), clock)
 
 
-def test_rate_limit_lets_so_many_through_and_no_more():
+def granted(limiter: RateLimiter, account: str, tries: int, url: str = HERE) -> int:
+    return sum(limiter.reserve(account, url) == 0 for _ in range(tries))
+
+
+def test_rate_limit_lets_so_many_through_and_no_more(limiter):
     """Three an hour."""
-    assert granted(RateLimiter(RateLimit(3, 3600.0, "integration")), "acme", 10) == 3
+    assert granted(limiter((3, HOUR, "integration")), "acme", 10) == 3
 
 
-def test_rate_limit_of_an_integration_is_shared_by_its_accounts():
-    """What one account used is gone for the other."""
-    limiter = RateLimiter(RateLimit(3, 3600.0, "integration"))
-    granted(limiter, "acme", 3)
-    assert granted(limiter, "globex", 3) == 0
+@pytest.mark.parametrize(("per", "rest"), [("integration", 0), ("account", 3), ("host", 0)])
+def test_rate_limit_counts_for_all_accounts_or_for_each(limiter, per, rest):
+    """What one account used is gone for the other, unless each has its own."""
+    made = limiter((3, HOUR, per))
+    granted(made, "acme", 3)
+    assert granted(made, "globex", 5) == rest
 
 
-def test_rate_limit_per_account_is_each_accounts_own():
-    """One account's appetite does not starve the other."""
-    limiter = RateLimiter(RateLimit(3, 3600.0, "account"))
-    granted(limiter, "acme", 3)
-    assert granted(limiter, "globex", 5) == 3
+@pytest.mark.parametrize(("per", "rest"), [("integration", 0), ("account", 0), ("host", 3)])
+def test_rate_limit_counts_for_all_hosts_or_for_each(limiter, per, rest):
+    """A second host of the same API has its own only with "per host"."""
+    made = limiter((3, HOUR, per))
+    granted(made, "acme", 3)
+    assert granted(made, "acme", 5, THERE) == rest
+
+
+def test_rate_limits_hold_together_and_a_refusal_uses_none_up(limiter, clock):
+    """Five a minute and two a second: refused by the one, the other has not been used."""
+    made = limiter((5, 60.0, "integration"), (2, 1.0, "account"))
+    first = granted(made, "acme", 50)
+    clock.advance(1.01)
+    second = granted(made, "acme", 50)
+    clock.advance(1.01)
+    assert (first, second, granted(made, "acme", 50)) == (2, 2, 1)
+
+
+def test_rate_limit_says_how_long_to_wait(limiter, clock):
+    """Until the oldest request leaves the window, and not a moment less."""
+    made = limiter((2, 60.0, "integration"))
+    granted(made, "acme", 1)
+    clock.advance(20)
+    granted(made, "acme", 1)
+    wait = made.reserve("acme", HERE)
+    clock.advance(wait)
+    assert 40 <= wait <= 40.01
+    assert granted(made, "acme", 2) == 1
 
 
 def test_rate_limit_holds_for_threads_that_come_at_once():
     """Eight threads that meet a fresh limiter share one count, not one each."""
-    limiter = RateLimiter(RateLimit(5, 3600.0, "account"))
+    made = RateLimiter((RateLimit(5, HOUR, "account"),), SystemClock())
     barrier, lock, total = threading.Barrier(8), threading.Lock(), 0
 
     def ask():
         nonlocal total
         barrier.wait(30)
-        got = granted(limiter, "acme", 5)
+        got = granted(made, "acme", 5)
         with lock:
             total += got
 
@@ -51,33 +88,110 @@ def test_rate_limit_holds_for_threads_that_come_at_once():
     assert total == 5
 
 
-def test_rate_limit_opens_again_with_the_next_window():
-    """Waiting is enough."""
-    limiter = RateLimiter(RateLimit(1, 0.1, "integration"))
-    limiter.acquire("acme", 0.0)
-    assert limiter.acquire("acme", 30.0)
-
-
-def test_rate_limit_gives_up_when_patience_ends():
-    """No leave within that time: no."""
-    limiter = RateLimiter(RateLimit(1, 3600.0, "integration"))
-    limiter.acquire("acme", 0.0)
-    assert not limiter.acquire("acme", 0.05)
-
-
-def test_rate_limits_of_many_accounts_take_no_threads():
+def test_rate_limits_of_many_accounts_take_no_threads(limiter):
     """A limit per account, a hundred accounts: as many threads as before."""
     before = threading.active_count()
-    limiter = RateLimiter(RateLimit(3, 3600.0, "account"))
+    made = limiter((3, HOUR, "account"))
     for number in range(100):
-        limiter.acquire(f"account{number}", 0.0)
+        made.reserve(f"account{number}", HERE)
     assert threading.active_count() == before
 
 
-def test_rate_limit_forgets_what_lies_before_the_window():
+def test_rate_limit_forgets_what_lies_before_the_window(limiter, clock):
     """A limiter that lives for months does not grow with every request."""
-    limiter = RateLimiter(RateLimit(5, 0.02, "integration"))
+    made = limiter((5, 0.02, "integration"))
     for _ in range(30):
-        assert limiter.acquire("acme", 30.0)
-    (window,) = limiter._windows.values()
+        clock.advance(0.02)
+        assert made.reserve("acme", HERE) == 0
+    (window,) = made.counts.windows.values()
     assert window._bucket.count() <= 6
+
+
+def test_rate_limit_forgets_hosts_that_nobody_asks_any_more(limiter, clock, answer):
+    """An API whose redirects lead to ever new hosts does not fill the memory."""
+    made = limiter((5, 1.0, "host"))
+    for number in range(5000):
+        clock.advance(0.01)
+        url = f"https://host{number}.test/"
+        made.reserve("acme", url)
+        made.heard("acme", answer(200, url, Retry_After="1", RateLimit='"default";r=5;t=1'))
+    assert len(made.counts.windows) < 1500
+    assert len(made.counts.learnt) < 1500
+
+
+def test_limiter_that_follows_goes_on_counting(clock):
+    """A reload with one limit more: what was sent and what was heard still counts."""
+    old = RateLimit(2, HOUR, "integration")
+    first = RateLimiter((old,), clock)
+    granted(first, "acme", 1)
+    second = RateLimiter((old, RateLimit(100, 1.0, "host")), clock, first.counts)
+    assert granted(second, "acme", 5) == 1
+
+
+class TestAnswers:
+    """What an answer says holds for whom it concerns."""
+
+    @pytest.mark.parametrize("status", [200, 202, 304, 429])
+    def test_retry_after_holds_the_account_at_that_host(self, limiter, answer, status):
+        """Without a shared limit, others and other hosts go on."""
+        made = limiter()
+        made.heard("acme", answer(status, HERE, Retry_After="30"))
+        assert [made.reserve("acme", HERE), made.reserve("globex", HERE), made.reserve("acme", THERE)] == [30, 0, 0]
+
+    def test_unavailable_holds_everybody_at_that_host(self, limiter, answer):
+        """A 503 is the service's."""
+        made = limiter((9, HOUR, "account"))
+        made.heard("acme", answer(503, HERE, Retry_After="30"))
+        assert [made.reserve("globex", HERE), made.reserve("globex", THERE)] == [30, 0]
+
+    @pytest.mark.parametrize(("per", "wait"), [("integration", 30), ("host", 30), ("account", 0)])
+    def test_too_many_holds_those_who_share_a_limit(self, limiter, answer, per, wait):
+        """As the config says."""
+        made = limiter((100, 60.0, per))
+        made.heard("acme", answer(429, HERE, Retry_After="30"))
+        assert made.reserve("globex", HERE) == wait
+
+    def test_redirection_is_followed_when_it_may_be(self, limiter, answer):
+        """RFC 9110 section 10.2.3: the wait is for where it leads to."""
+        made = limiter()
+        made.heard("acme", answer(307, HERE, Retry_After="30", Location="https://other.test/late"))
+        assert [made.reserve("acme", THERE), made.reserve("acme", HERE)] == [30, 0]
+
+    def test_redirection_to_nowhere_does_no_harm(self, limiter, answer):
+        """Half an IPv6 address."""
+        made = limiter()
+        made.heard("acme", answer(302, HERE, Retry_After="30", Location="https://[half"))
+        assert made.reserve("acme", HERE) == 30
+
+    def test_retry_after_is_never_clipped(self, limiter, answer, clock):
+        """A week is a week."""
+        made = limiter()
+        made.heard("acme", answer(503, HERE, Retry_After=str(7 * 86400)))
+        clock.advance(7 * 86400 - 1)
+        assert made.reserve("acme", HERE) == 1
+
+    def test_retry_after_may_be_a_date(self, limiter, answer):
+        """Measured against the answer's own Date."""
+        made = limiter()
+        fields = {"Retry_After": "Fri, 02 Jan 2026 00:01:30 GMT", "Date": "Fri, 02 Jan 2026 00:00:00 GMT"}
+        made.heard("acme", answer(429, HERE, **fields))
+        assert made.reserve("acme", HERE) == 90
+
+    def test_nonsense_holds_nobody(self, limiter, answer):
+        """Four centuries."""
+        made = limiter()
+        made.heard("acme", answer(503, HERE, Retry_After="99999999999"))
+        made.heard("acme", answer(200, HERE, RateLimit='"default";r=0;t=99999999999'))
+        assert made.reserve("acme", HERE) == 0
+
+    def test_quota_lets_through_what_is_left_of_it(self, limiter, answer):
+        """Two left for half a minute: the third waits for the rest of it, and nobody is refused."""
+        made = limiter()
+        made.heard("acme", answer(200, HERE, RateLimit='"default";r=2;t=30'))
+        assert [made.reserve("acme", HERE) for _ in range(3)] == [0, 0, 30]
+
+    def test_quota_is_the_accounts_unless_they_share_one(self, limiter, answer):
+        """The other account's quota is its own."""
+        made = limiter()
+        made.heard("acme", answer(200, HERE, X_RateLimit_Remaining="0", X_RateLimit_Reset="30"))
+        assert [made.reserve("acme", HERE), made.reserve("globex", HERE)] == [30, 0]

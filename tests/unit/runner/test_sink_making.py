@@ -17,7 +17,7 @@ from worker.testing import ManualClock
 @pytest.fixture
 def maker(tmp_path):
     environ = {"URL": "postgresql://u:hush-hush@127.0.0.1:1/d", "OTHER": "mysql://u:hush-hush@h/d"}
-    return SinkMaker(environ, tmp_path, Scrubber(), ManualClock())
+    return SinkMaker(environ, tmp_path, Scrubber(), ManualClock(), tmp_path / "state")
 
 
 def server(variable):

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from worker.config.kinds import BOOLEAN, choice, duration, list_of, table_of_text, text, whole_number
-from worker.config.kinds_network import HEADER_NAME, HEADERS, ORIGIN, RATE_LIMIT, REDIRECT_URI, url
+from worker.config.kinds_network import HEADER_NAME, HEADERS, ORIGIN, RATE_LIMITS, REDIRECT_URI, url
 from worker.config.names import NAME
 from worker.config.options import Option, Section
 from worker.config.preset_files import preset_names
@@ -152,10 +152,19 @@ _API = (
     ),
     Option(
         "rate_limit",
-        RATE_LIMIT,
-        'The most that is asked of the API, by all accounts together or, with "300/minute per account", by each.',
+        RATE_LIMITS,
+        'The most that is asked of the API, by all accounts together or, with "300/minute per account", by each; with '
+        '"per host", of each host. Several hold together: ["300/minute", "10/second per account"].',
+        default=[],
         example="300/minute",
         aliases=("ratelimit", "limit"),
+    ),
+    Option(
+        "idempotency_header",
+        HEADER_NAME,
+        "A request with this header may be sent again after a failure, whatever its method: the API knows it again.",
+        default="Idempotency-Key",
+        example="X-Request-Id",
     ),
     Option(
         "headers",

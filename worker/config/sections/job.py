@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-from worker.config.kinds import BOOLEAN, CRON, FREE_TABLE, TIMEZONE, duration, list_of, text, whole_number
+import re
+from typing import TYPE_CHECKING, Any
+
+from worker.config.kinds import BOOLEAN, CRON, FREE_TABLE, TIMEZONE, Kind, duration, list_of, text, whole_number
 from worker.config.model import JobConfig
 from worker.config.names import ACCOUNT_NAME, NAME
 from worker.config.options import Option, Reading, Section
+from worker.config.sections.resource import RESOURCE_LIST
 
+if TYPE_CHECKING:
+    from worker.config.faults import Spot
+
+
+def _read_brake(value: object, spot: Spot) -> Any:
+    right = '"10%", a number of rows such as 50, or "off"'
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(text, str):
+        return spot.mistyped(value, right)
+    if not re.fullmatch(r"((\d{1,2}(\.\d+)?|100)\s*%|\d{1,12}|off)", text.strip().lower()):
+        return spot.refuse(f"{spot.shown(value)} does not fit; write {right}")
+    return text.strip().lower()
+
+
+_BRAKE = Kind('"10%" | number | "off"', _read_brake)
 _OPTIONS = (
     Option(
         "uses",
         text(
-            r"[^\W\d]\w*\.[^\W\d]\w*",
-            "MODULE.FUNCTION, for FUNCTION in MODULE.py in jobs_path",
-            label="MODULE.FUNCTION",
+            r"rest|[^\W\d]\w*\.[^\W\d]\w*",
+            'MODULE.FUNCTION, for FUNCTION in MODULE.py in jobs_path, or "rest"',
+            label='MODULE.FUNCTION | "rest"',
         ),
-        "The function to run: MODULE.FUNCTION in jobs_path.",
+        'The function to run: MODULE.FUNCTION in jobs_path. "rest" needs no code: see resources.',
         example="arlo.registrations",
         required=True,
         aliases=("function", "job", "run", "use"),
@@ -83,12 +102,46 @@ _OPTIONS = (
         aliases=("parameters", "args", "options"),
     ),
     Option(
+        "delete_brake",
+        _BRAKE,
+        "How many deletions of one run go without asking: a share of the account's rows of that table, a number of "
+        "rows, or off. More are held until worker changes approve. A share never holds 20 rows or fewer, and is "
+        "narrower for a job that usually deletes little. See docs/deletions.md.",
+        default="10%",
+        aliases=("brake", "max_deletions"),
+    ),
+    Option(
+        "late_after",
+        duration(0),
+        "A success that is older than this is late: shown in worker status, told once. Without it: three times the "
+        'interval, and the timeout. "0s": never.',
+        example="6h",
+        aliases=("freshness",),
+    ),
+    Option(
         "catch_up",
         BOOLEAN,
         "Whether a firing that was missed while nothing ran is made up for, once, at the next start.",
         default=True,
     ),
+    Option(
+        "resources",
+        RESOURCE_LIST,
+        'With uses = "rest": what to read, a [[jobs.NAME.resources]] for each collection.',
+        alternative=True,
+        aliases=("resource", "streams", "endpoints"),
+    ),
 )
+
+
+def _code_or_resources(reading: Reading) -> None:
+    if reading["uses"] == "rest":
+        if not reading["resources"] and "resources" not in reading.faulty:
+            reading.refuse("resources", 'missing; write [[jobs.NAME.resources]] with name = "…" and path = "…"')
+        if reading["params"]:
+            reading.doubt("params", 'has no effect with uses = "rest"; write params in [[jobs.NAME.resources]]')
+    elif "resources" in reading.given and reading["uses"] is not None:
+        reading.refuse("resources", 'belongs to uses = "rest"; remove it, or write that')
 
 
 def _one_schedule(reading: Reading) -> None:
@@ -106,7 +159,8 @@ def _somebody(reading: Reading) -> None:
 
 
 def _build(name: str, reading: Reading) -> JobConfig:
-    return JobConfig(name=name, **{**reading.values, "params": reading["params"] or {}})
+    filled = {"params": reading["params"] or {}, "resources": reading["resources"] or ()}
+    return JobConfig(name=name, **{**reading.values, **filled})
 
 
 JOBS = Section(
@@ -115,7 +169,7 @@ JOBS = Section(
     "What runs when.",
     _OPTIONS,
     _build,
-    rules=(_one_schedule, _somebody),
+    rules=(_code_or_resources, _one_schedule, _somebody),
     names=NAME,
     example_name="arlo-registrations",
 )

@@ -9,7 +9,7 @@ from worker.config.options import Option, Reading, Section
 
 _WAYS = ("url", "command", "webhook")
 #: What can be told, and what is told when nobody says.
-EVENTS = ("needs_consent", "incident", "failing", "recovered")
+EVENTS = ("needs_consent", "incident", "failing", "held", "late", "recovered")
 _OPTIONS = (
     Option(
         "name",
@@ -52,7 +52,7 @@ _OPTIONS = (
         "events",
         list_of(choice(*EVENTS), '["needs_consent", "incident"]'),
         "What to tell: an account needs a human, an integration has a fault, an account's refreshes fail for long, "
-        "either is well again.",
+        "deletions wait for an approval, a job is late, any of it is over.",
         default=list(EVENTS),
     ),
     Option(

@@ -2,39 +2,45 @@
 
 from __future__ import annotations
 
-from worker.config.kinds import PATH, choice, duration, text, whole_number
+from worker.config.kinds import FREE_TABLE, PATH, choice, duration, text, whole_number
 from worker.config.model import SinkConfig
 from worker.config.names import NAME
 from worker.config.options import Option, Reading, Section
 from worker.config.store_url import SERVER_URL, holds_password
 
-#: In the schema, so that a file written for a later version is told so instead of "unknown".
-_LATER = frozenset({"dlt"})
 #: Options of some types only; all others belong to every type.
 _OF_TYPE = {
-    "path": ("sqlite", "jsonl"),
+    "path": ("sqlite", "jsonl", "dlt"),
     "url": ("postgresql",),
     "schema": ("postgresql",),
     "rotate_bytes": ("jsonl",),
     "rotate_every": ("jsonl",),
+    "destination": ("dlt",),
+    "dataset": ("dlt",),
+    "credentials": ("dlt",),
+    "settings": ("dlt",),
+    "nested": ("dlt",),
+    "deletions": ("sqlite", "postgresql"),
 }
 #: Bytes after which a file of lines is finished: a size that tools open at once, some hundred thousand rows.
 _ROTATE_BYTES = 64 * 2**20
+_PATH_OF_DUCKDB = "state/warehouse.duckdb"
 _PATHS = {"sqlite": "state/data.db", "jsonl": "state/data"}
 
 _OPTIONS = (
     Option(
         "type",
-        choice("sqlite", "jsonl", "postgresql", "dlt", later=" (the last is not available in this version)"),
+        choice("sqlite", "jsonl", "postgresql", "dlt"),
         "sqlite: one database file, a table per kind of row. jsonl: a folder of text files, one JSON object a line. "
-        "postgresql: tables on a server.",
+        "postgresql: tables on a server. dlt: any destination of dlt (DuckDB, BigQuery, Snowflake, …); needs the "
+        "extra dlt.",
         example="sqlite",
         required=True,
     ),
     Option(
         "path",
         PATH,
-        "The database file (sqlite) or the folder (jsonl), relative to this file.",
+        "The database file (sqlite, dlt with DuckDB) or the folder (jsonl), relative to this file.",
         example="state/data.db",
         aliases=("file", "folder", "directory"),
     ),
@@ -57,6 +63,14 @@ _OPTIONS = (
         alternative=True,
     ),
     Option(
+        "deletions",
+        choice("remove", "mark"),
+        "For sqlite and postgresql: what becomes of rows that are gone at the source. remove: they are deleted. mark: "
+        "they stay, with the time in the column _deleted_at. A jsonl file gets a line with _deleted_at.",
+        default="remove",
+        alternative=True,
+    ),
+    Option(
         "rotate_bytes",
         whole_number(1024, 2**40),
         "For jsonl: a file of about this many bytes is finished, and the next one begins.",
@@ -71,21 +85,71 @@ _OPTIONS = (
         example="1h",
         alternative=True,
     ),
+    Option(
+        "destination",
+        text(r"[a-z][a-z0-9_]*(\.\w+)*", "the name of a dlt destination", label="name"),
+        "For dlt: where it loads, e.g. duckdb, postgres, bigquery, snowflake, filesystem. Its drivers are installed "
+        'with pip install "dlt[NAME]".',
+        example="duckdb",
+        alternative=True,
+    ),
+    Option(
+        "dataset",
+        text(r"[A-Za-z_][A-Za-z0-9_]{0,62}", "letters, digits and underscores", label="name"),
+        "For dlt: the schema or dataset of the tables. Without it: the sink's name.",
+        example="crm",
+        alternative=True,
+    ),
+    Option(
+        "credentials",
+        text(),
+        "For dlt: what the destination asks for, a URL or a JSON object, as dlt documents it.",
+        secret=True,
+        alternative=True,
+    ),
+    Option(
+        "settings",
+        FREE_TABLE,
+        "For dlt: what else the destination takes, as dlt documents it; no secrets.",
+        example={"bucket_url": "s3://rows"},
+        alternative=True,
+    ),
+    Option(
+        "nested",
+        choice("tables", "json"),
+        "For dlt: lists inside of rows become tables of their own, or stay JSON in a column.",
+        default="tables",
+        alternative=True,
+    ),
 )
 
 
 def _fits_its_type(reading: Reading) -> None:
     kind = reading["type"]
-    if kind in _LATER:
-        reading.refuse("type", f'"{kind}" is not available in this version; write "sqlite", "jsonl" or "postgresql"')
-    elif kind is not None:
-        for option, types in _OF_TYPE.items():
-            if kind not in types and option in reading.given:
-                reading.refuse(option, f"a sink of type {kind} has none; remove it")
-        if kind in _PATHS and reading.lacks("path"):
-            reading.refuse("path", f'missing; write path = "{_PATHS[kind]}"')
-        if kind == "postgresql" and reading.lacks("url"):
-            reading.refuse("url", 'missing; write url = "postgresql://USER@HOST/DATABASE", url_file or url_env')
+    if kind is None:
+        return
+    for option, types in _OF_TYPE.items():
+        if kind not in types and option in reading.given:
+            reading.refuse(option, f"a sink of type {kind} has none; remove it")
+    if kind in _PATHS and reading.lacks("path"):
+        reading.refuse("path", f'missing; write path = "{_PATHS[kind]}"')
+    if kind == "postgresql" and reading.lacks("url"):
+        reading.refuse("url", 'missing; write url = "postgresql://USER@HOST/DATABASE", url_file or url_env')
+    if kind == "dlt":
+        _says_where(reading)
+
+
+def _says_where(reading: Reading) -> None:
+    """DuckDB is a file; every other destination gets its address with the credentials."""
+    destination = reading["destination"]
+    if reading.lacks("destination"):
+        reading.refuse("destination", 'missing; write destination = "duckdb", "postgres", "bigquery", …')
+    if destination == "duckdb" and reading.lacks("path"):
+        reading.refuse("path", f'missing; write path = "{_PATH_OF_DUCKDB}"')
+    if destination not in {"duckdb", None} and reading["path"] is not None:
+        reading.refuse("path", f"destination {destination} has none; write credentials_file, or settings")
+    if destination == "duckdb" and reading["credentials"] is not None:
+        reading.refuse("credentials", "DuckDB has none; remove it")
 
 
 def _password_in_the_file(reading: Reading) -> None:

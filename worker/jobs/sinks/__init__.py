@@ -7,10 +7,12 @@ May import `worker.errors`, `worker.clock` and the rest of `worker.jobs`. Start 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+    from worker.jobs.listing import Sweep, Swept
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,9 @@ class TableBatch:
     rows: Iterable[Mapping[str, Any]]
     #: Fields that identify a row within its integration and account; empty when rows are only ever added.
     key: tuple[str, ...] = ()
+    #: A full listing of the table, of which these rows may be a part: what it does not name is taken away. The sink
+    #: fills in its outcome.
+    sweep: Sweep | None = None
 
 
 class SinkSession(Protocol):
@@ -46,10 +51,23 @@ class SinkSession(Protocol):
 
         Durable when it returns. Raises FenceLost when a newer run was opened or the stream was reset meanwhile, Busy
         when another process held the sink too long, WorkerError naming the place for anything else.
+
+        A batch with a sweep: once its rows are stored, the account's rows that the sweep does not name are deletions,
+        but not those that another job has delivered since this session was opened. Those that its brake objects to are
+        held: kept as a change, under the sweep's id, in place of an older one of this stream and table. All of it
+        happens in the same transaction.
         """
 
     def close(self) -> None:
         """Let go. What was not written is gone; may be called twice."""
+
+
+@runtime_checkable
+class Heeding(Protocol):
+    """A session whose writes may take long enough to outlast their run."""
+
+    def heed(self, check: Callable[[], None]) -> None:
+        """Call this now and then during a write; what it raises ends the write."""
 
 
 class Sink(Protocol):
@@ -63,3 +81,17 @@ class Sink(Protocol):
 
     def reset(self, stream: Stream) -> None:
         """Forget the stream's cursor; its rows stay. A run under way is refused from now on."""
+
+
+@runtime_checkable
+class Sweeping(Protocol):
+    """A sink that takes sweeps: it can be asked to settle what it holds, and what a sweep would do."""
+
+    def settle(self, change: str, stream: Stream, table: str, *, approve: bool) -> int | None:
+        """Take away the rows of a held change, but for those that came back since; or drop it.
+
+        Answers how many are gone, the same once more when asked again; None when the change is not there (any more).
+        """
+
+    def preview(self, stream: Stream, table: str, sweep: Sweep) -> Swept | None:
+        """What a sweep would take away or hold now. Changes nothing; None when there is no such table."""

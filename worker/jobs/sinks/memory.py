@@ -8,21 +8,34 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import FenceLost, WorkerError
+from worker.jobs.brake import Gone
+from worker.jobs.listing import SAMPLE, Swept
 from worker.jobs.sinks.values import as_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from worker.jobs.listing import Sweep
     from worker.jobs.sinks import Stream, TableBatch
+
+    #: `Sweeping.preview` of another sink.
+    Preview = Callable[[Stream, str, Sweep], Swept | None]
 
 #: Types that are shown as text, as the other embedded sinks keep them.
 _SHOWN = frozenset({datetime, Decimal})
 
 
 class MemorySink:
-    """Rows and cursors in dicts. For a dry run, start it with the real sink's cursor: `{stream: cursor}`."""
+    """Rows and cursors in dicts. For a dry run, start it with the real sink's cursor: `{stream: cursor}`, and give it
+    the real sink's `preview`: what a complete listing would take away there is found in `swept`.
+    """
 
-    def __init__(self, cursors: Mapping[Stream, Mapping[str, Any]] | None = None) -> None:
+    def __init__(
+        self, cursors: Mapping[Stream, Mapping[str, Any]] | None = None, *, preview: Preview | None = None
+    ) -> None:
+        self._preview = preview
+        #: What became of complete listings, or would in the real sink.
+        self.swept: list[Swept] = []
         self.cursors: dict[Stream, dict[str, Any]] = {stream: dict(value) for stream, value in (cursors or {}).items()}
         self._tables: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = {}
         self._fences: dict[Stream, tuple[int, int]] = {}
@@ -72,9 +85,32 @@ class MemorySink:
                 for key, row in rows:
                     present[key or ("", len(present))] = row
                 count += len(rows)
+            for table, batch in batches.items():
+                if batch.sweep is not None:
+                    self._sweep(stream, table, batch.sweep)
             if cursor is not None:
                 self.cursors[stream] = dict(cursor)
             return count
+
+    def _sweep(self, stream: Stream, table: str, sweep: Sweep) -> None:
+        swept = self._own(stream, table, sweep) if self._preview is None else self._preview(stream, table, sweep)
+        swept = swept or Swept(table, Gone(0, 0, 0))
+        self.swept.append(swept)
+        sweep.outcome = swept
+
+    def _own(self, stream: Stream, table: str, sweep: Sweep) -> Swept:
+        rows = self._tables.get(table, {})
+        owner = (stream.integration, stream.account)
+        seen = {(*owner, *map(str, key)) for key in sweep}
+        mine = [key for key in rows if key[:2] == owner]
+        gone = [key for key in mine if key not in seen]
+        numbers = Gone(len(gone), len(mine), len(seen))
+        objection = sweep.brake.objection(table, numbers)
+        if not objection:
+            for key in gone:
+                del rows[key]
+        sample = tuple(", ".join(key[2:]) for key in gone[:SAMPLE])
+        return Swept(table, numbers, sample, objection, sweep.change if objection else "")
 
 
 class MemorySession:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from worker.jobs.sinks.postgresql_columns import Kind, kind_of, stored
-from worker.jobs.sinks.postgresql_tables import Table, check_fit, execute, identifier, read_table
+from worker.jobs.sinks.postgresql_deliveries import Deliveries
+from worker.jobs.sinks.postgresql_tables import Table, check_fit, execute, identifier, place_of, read_table
 from worker.jobs.sinks.sideways import CHUNK, OWNER, check_key, chunks, fold, quoted, sideways
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
     from worker.jobs.sinks import Stream, TableBatch
+    from worker.jobs.sinks.postgresql_deliveries import Side
 
     #: The values of each column, by the column's folded name.
     Columns = Mapping[str, Sequence[Any]]
@@ -54,15 +56,20 @@ def survey(batch: TableBatch, name: str, table: Table | None) -> dict[str, Kind]
     return {identified: kinds[folded] for folded, identified in spelt.items()}
 
 
-def write_rows(connection: Connection[Any], stream: Stream, name: str, place: str, batch: TableBatch) -> int:
+def write_rows(connection: Connection[Any], side: Side, stream: Stream, name: str, batch: TableBatch) -> int:
     """Add or replace the rows of one table within the transaction at hand. Answers their number. Raises Misfit."""
-    target = None
+    target, deliveries = None, None
+    place = place_of(side.schema, name)
     for chunk in chunks(batch.rows):
         target = target or Target(connection, stream, _held(connection, place), bool(batch.key))
         columns = sideways(chunk, name, _folded)
         check_key(columns, name, batch.key)
         check_fit(target.table, batch.key, {identifier(spelling): Kind.TEXT for spelling in columns})
-        target.take(_fitted(columns, target.table), len(chunk))
+        fitted = _fitted(columns, target.table)
+        target.take(fitted, len(chunk))
+        if batch.key:
+            deliveries = deliveries or Deliveries(connection, side, stream, name)
+            deliveries.tell(target.table, fitted)
     if target is None:
         return 0
     target.merge()

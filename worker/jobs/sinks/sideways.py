@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Columns that the sink adds: whose row it is.
 OWNER = ("_integration", "_account")
+#: … and, where deleted rows are marked instead of taken away, since when a row is gone.
+DELETED = "_deleted_at"
 #: Rows fitted and written at a time, and bytes in them: enough to make the checks cheap.
 CHUNK, CHUNK_BYTES = 1000, 8 * 2**20
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)

@@ -23,7 +23,9 @@ from worker.errors import Busy, FenceLost, Misconfigured, TryAgainLater, WorkerE
 from worker.jobs.cursor import from_text, to_text
 from worker.jobs.sinks.columns import Kind, restored
 from worker.jobs.sinks.durable import make_file, named_faults
+from worker.jobs.sinks.sqlite_deliveries import begin
 from worker.jobs.sinks.sqlite_rows import write_rows
+from worker.jobs.sinks.sqlite_sweeps import Marking, Sweeper, settle
 from worker.jobs.sinks.sqlite_tables import RESTORED
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.clock import Clock
+    from worker.jobs.listing import Sweep, Swept
     from worker.jobs.sinks import Stream, TableBatch
 
 #: Seconds to wait for another writer: a checkpoint of a million rows takes about ten.
@@ -50,9 +53,13 @@ _WHERE = "WHERE job = ? AND integration = ? AND account = ?"
 class SqliteSink:
     """A SQLite file. Holds no connection of its own, so it may be shared by threads and survive a fork."""
 
-    def __init__(self, path: Path, clock: Clock, *, busy_timeout: float = BUSY_TIMEOUT) -> None:
+    def __init__(
+        self, path: Path, clock: Clock, *, busy_timeout: float = BUSY_TIMEOUT, mark_deleted: bool = False
+    ) -> None:
         #: Absolute path of the database.
         self.path = path
+        #: Deleted rows stay, with the time in `_deleted_at`.
+        self.mark_deleted = mark_deleted
         self._clock = clock
         self._busy_timeout = busy_timeout
         self._turn = threading.Lock()
@@ -86,6 +93,24 @@ class SqliteSink:
             connection.execute(_CURSORS)
             statement = f"UPDATE _worker_cursor SET value = '{{}}', resets = resets + 1, updated_at = ? {_WHERE}"  # noqa: S608
             connection.execute(statement, (self.now(), *_names(stream)))
+
+    def settle(self, change: str, stream: Stream, table: str, *, approve: bool) -> int | None:
+        """See Sweeping."""
+        if not self.path.exists():
+            return None
+        with contextlib.closing(self._connect()) as connection, self.transaction(connection):
+            return settle(connection, change, stream, table, self.marking() if approve else None)
+
+    def preview(self, stream: Stream, table: str, sweep: Sweep) -> Swept | None:
+        """See Sweeping."""
+        if not self.path.exists():
+            return None
+        with contextlib.closing(self._connect()) as connection, explained(self.path):
+            return Sweeper(connection, stream, table, self.marking()).look(sweep)
+
+    def marking(self) -> Marking:
+        """What becomes of deleted rows."""
+        return Marking(self.now() if self.mark_deleted else None)
 
     def now(self) -> str:
         """The time for `updated_at`."""
@@ -151,6 +176,7 @@ class SqliteSession:
         self._lock = threading.Lock()
         with sink.transaction(connection):
             connection.execute(_CURSORS)
+            self._writes = begin(connection, stream)
             found = self._row()
             value, stored, self._resets = found or ("{}", fence, 0)
             if stored > fence:
@@ -174,6 +200,10 @@ class SqliteSession:
             if found is None or found[1:] != (self._fence, self._resets):
                 raise FenceLost(evidence={"stream": str(self._stream), "fence": self._fence})
             rows = sum(write_rows(self._connection, self._stream, table, batch) for table, batch in batches.items())
+            for table, batch in batches.items():
+                if batch.sweep is not None:
+                    sweeper = Sweeper(self._connection, self._stream, table, self._sink.marking())
+                    batch.sweep.outcome = sweeper.sweep(batch.sweep, self._writes)
             if cursor is not None:
                 self._connection.execute(
                     f"UPDATE _worker_cursor SET value = ?, updated_at = ? {_WHERE}",  # noqa: S608 - a constant

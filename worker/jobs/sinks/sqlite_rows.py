@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.jobs.sinks.columns import Kind, as_is, kind_of, stored
 from worker.jobs.sinks.sideways import OWNER, check_key, chunks, fold, quoted, sideways
+from worker.jobs.sinks.sqlite_deliveries import Deliveries
 from worker.jobs.sinks.sqlite_tables import TableShape, check_table_name, fit, read_table
 
 if TYPE_CHECKING:
@@ -24,11 +25,16 @@ def write_rows(connection: sqlite3.Connection, stream: Stream, table: str, batch
     """Add or replace the rows of one table within the transaction at hand. Answers their number."""
     check_table_name(table)
     count = 0
+    deliveries = None
     for chunk in chunks(batch.rows):
         columns = sideways(chunk, table)
         check_key(columns, table, batch.key)
         shape = _fitted(connection, table, batch.key, columns)
-        _insert(connection, stream, shape, columns)
+        by_fold = {fold(name): values for name, values in columns.items()}
+        _insert(connection, stream, shape, by_fold)
+        if batch.key:
+            deliveries = deliveries or Deliveries(connection, stream, table)
+            deliveries.tell(shape, by_fold)
         count += len(chunk)
     return count
 
@@ -47,10 +53,9 @@ def _fitted(
 
 
 def _insert(
-    connection: sqlite3.Connection, stream: Stream, shape: TableShape, columns: Mapping[str, list[Any]]
+    connection: sqlite3.Connection, stream: Stream, shape: TableShape, by_fold: Mapping[str, list[Any]]
 ) -> None:
-    by_fold = {fold(name): values for name, values in columns.items()}
-    count = len(next(iter(columns.values()), ()))
+    count = len(next(iter(by_fold.values()), ()))
     width: list[list[Any]] = [[stream.integration] * count, [stream.account] * count]
     names = list(OWNER)
     for folded, column in shape.columns.items():

@@ -1,0 +1,189 @@
+"""`uses = "rest"` and jobs of code into destinations of dlt: DuckDB and a real PostgreSQL."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import sys
+from urllib.parse import urlsplit
+
+import duckdb
+import psycopg
+import pytest
+
+from worker.cli.main import main as worker
+from worker.errors import Interrupted, Misconfigured, TryAgainLater, WorkerError
+from worker.jobs.sinks import Stream, TableBatch
+
+_DUCKDB = 'destination = "duckdb"\npath = "state/rows.duckdb"'
+_JOBS = """
+[sinks.warehouse]
+type = "dlt"
+dataset = "crm"
+{sink}
+
+[jobs.crm]
+uses = "rest"
+integration = "crm"
+every = "1h"
+sink = "warehouse"
+[[jobs.crm.resources]]
+name = "customers"
+paging = {{ style = "cursor", path = "meta.next", parameter = "after" }}
+rows = "data"
+primary_key = "id"
+incremental = {{ field = "updated_at", param = "since" }}
+params = {{ limit = 7 }}
+[[jobs.crm.resources]]
+name = "notes"
+path = "/customers/{{customers.id}}/notes"
+paging = "single"
+rows = "data"
+primary_key = ["_customers_id", "id"]
+"""
+_STREAM = Stream("crm", "crm", "acme")
+
+
+def in_duckdb(place, statement):
+    """Rows of the file."""
+    with contextlib.closing(duckdb.connect(str(place.folder / "state" / "rows.duckdb"), read_only=True)) as connection:
+        return connection.execute(statement).fetchall()
+
+
+def session_of(place, fence=1):
+    """A way into the sink, without any job."""
+    return place.wiring.assignments("crm")["crm"].sink.open(_STREAM, fence)
+
+
+def rows(count):
+    """Rows for one table."""
+    return {"things": TableBatch([{"id": number, "tags": ["a"]} for number in range(count)], ("id",))}
+
+
+def test_rest_job_loads_whole_through_dlts_client_though_its_token_dies_between_two_pages(place, api, sandbox):
+    """The client pages with our session: one refresh, every row and child; then only what has changed, in place."""
+    place.configure(_JOBS.format(sink=_DUCKDB))
+    api.fill("customers", 20)
+    api.collections["customers/notes"] = [{"id": 1, "parent": 3, "text": "x"}, {"id": 1, "parent": 4, "text": "y"}]
+    api.after_page = lambda number: sandbox.call("expire") if number == 2 else None
+    first = place.run("crm")
+    assert (first.state, first.counts.rows, first.counts.refreshes) == ("succeeded", 22, 1), first.error
+
+    api.collections["customers"][4].update(name="new", updated_at="2026-01-01T01:00:00Z")
+    api.asked.clear()
+    second = place.run("crm")
+    assert (second.state, "/customers?limit=7&since=2025-12-31T23%3A59%3A10Z" in api.asked) == ("succeeded", True)
+    found = in_duckdb(place, "SELECT id, name, _account FROM crm.customers ORDER BY id")
+    assert found == [(row["id"], row["name"], "acme") for row in api.collections["customers"]]
+    assert in_duckdb(place, "SELECT _customers_id, text FROM crm.notes ORDER BY 1") == [(3, "x"), (4, "y")]
+
+
+def test_rest_job_loads_into_postgresql_and_its_password_is_nowhere(place, api, new_postgresql, caplog):
+    """They come from a file, go to the process through a pipe, and stay out of dlt's folder and of the log."""
+    caplog.set_level(logging.DEBUG)
+    url, password, role = new_postgresql(), f"hush-{secrets.token_hex(8)}", f"loader_{secrets.token_hex(6)}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {role} LOGIN SUPERUSER PASSWORD '{password}'")
+    parts = urlsplit(url)
+    secret = place.folder / "warehouse.url"
+    secret.write_text(f"postgresql://{role}:{password}@localhost{parts.path}?{parts.query}")
+    secret.chmod(0o600)
+    place.configure(_JOBS.format(sink='destination = "postgres"\ncredentials_file = "warehouse.url"'))
+    api.fill("customers", 3)
+    api.collections["customers/notes"] = []
+    try:
+        run = place.run("crm")
+        assert (run.state, run.counts.rows) == ("succeeded", 3), run.error
+        with psycopg.connect(url) as connection:
+            found = connection.execute("SELECT id, name FROM crm.customers ORDER BY id").fetchall()
+        assert found == [(row["id"], row["name"]) for row in api.collections["customers"]]
+        kept = [path for path in (place.folder / "state").rglob("*") if path.is_file()]
+        assert len(kept) > 5
+        assert [path for path in kept if password.encode() in path.read_bytes()] == []
+        assert password not in caplog.text
+        assert {path.stat().st_mode & 0o077 for path in (place.folder / "state").rglob("*") if "dlt" in path.parts} == {
+            0
+        }
+    finally:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(f"DROP OWNED BY {role}")
+            connection.execute(f"DROP ROLE {role}")
+
+
+def test_load_that_cannot_reach_its_server_is_tried_again_later(place):
+    """And its password is not in the message."""
+    sink = 'destination = "postgres"\ncredentials = "postgresql://loader:hush-hush@127.0.0.1:1/warehouse"'
+    place.configure(_JOBS.format(sink=sink))
+    with (
+        contextlib.closing(session_of(place)) as session,
+        pytest.raises(TryAgainLater, match=r"sinks\.warehouse: OperationalError") as failed,
+    ):
+        session.write(rows(1), {"customers": 1})
+    assert "hush-hush" not in failed.value.message
+    assert place.wiring.assignments("crm")["crm"].sink.read_cursor(_STREAM) == {}
+
+
+def test_load_ends_with_its_run_and_comes_again(place):
+    """The process is killed in the middle; the cursor has not moved, and the next load is whole."""
+    place.configure(_JOBS.format(sink=_DUCKDB))
+    calls = iter(range(20))
+
+    def check():
+        if next(calls, None) is None:
+            raise Interrupted
+
+    with contextlib.closing(session_of(place)) as session:
+        session.heed(check)
+        with pytest.raises(Interrupted):
+            session.write(rows(50_000), {"customers": 1})
+        assert session_of(place, 2).cursor == {}
+    with contextlib.closing(session_of(place, 3)) as session:
+        assert session.write(rows(10), {"customers": 2}) == 10
+    assert in_duckdb(place, "SELECT count(*), max(id) FROM crm.things") == [(10, 9)]
+    assert session_of(place, 4).cursor == {"customers": 2}
+
+
+def test_load_keeps_the_last_of_two_rows_with_one_key(place):
+    """Within a load dlt would keep any of them. And lists stay JSON where they are to."""
+    place.configure(_JOBS.format(sink=f'{_DUCKDB}\nnested = "json"'))
+    batch = TableBatch([{"id": 1, "n": n, "tags": ["a", n]} for n in (3, 1, 2)], ("id",))
+    with contextlib.closing(session_of(place)) as session:
+        session.write({"things": batch, "log": TableBatch([{"n": 1}, {"n": 1}])}, {"at": 1})
+    assert in_duckdb(place, "SELECT n, tags FROM crm.things") == [(2, '["a",2]')]
+    assert in_duckdb(place, "SELECT n, _account FROM crm.log") == [(1, "acme"), (1, "acme")]
+
+
+def test_load_refuses_a_row_without_its_key(place):
+    """As the other sinks do; nothing is loaded."""
+    place.configure(_JOBS.format(sink=_DUCKDB))
+    with (
+        contextlib.closing(session_of(place)) as session,
+        pytest.raises(WorkerError, match="no 'id', which is its key"),
+    ):
+        session.write({"things": TableBatch([{"name": "x"}], ("id",))}, {"at": 1})
+
+
+def test_dry_run_reads_with_dlt_and_loads_nothing(place, api, capsys, monkeypatch):
+    """The rows are shown, and there is no database."""
+    place.configure(_JOBS.format(sink=_DUCKDB))
+    api.fill("customers", 3)
+    api.collections["customers/notes"] = [{"id": 1, "parent": 1, "text": "a note"}]
+    place.account()
+    place.close()
+    monkeypatch.chdir(place.folder)
+    monkeypatch.setattr(sys, "argv", ["worker", "jobs", "run", "crm", "--dry-run"])
+    with contextlib.suppress(SystemExit):
+        worker()
+    shown = capsys.readouterr().out
+    assert ("customers: 3 rows" in shown, "a note" in shown) == (True, True)
+    assert not (place.folder / "state" / "rows.duckdb").exists()
+
+
+def test_sink_says_what_to_install_when_dlt_is_missing(place, monkeypatch):
+    """The extra is named."""
+    place.configure(_JOBS.format(sink=_DUCKDB))
+    monkeypatch.setitem(sys.modules, "dlt", None)
+    with pytest.raises(Misconfigured, match="dlt is not installed") as missing:
+        session_of(place)
+    assert missing.value.hint == 'pip install "headless-worker[dlt]"'

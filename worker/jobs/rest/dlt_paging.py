@@ -1,0 +1,62 @@
+"""Our ways of paging as one of dlt's paginators: the same settings mean the same, and a list that goes in circles or
+leads to another origin is an error here as well.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dlt.sources.helpers.rest_client.paginators import BasePaginator
+
+from worker.jobs.answers import server_time
+from worker.jobs.page_rows import find_rows, read_body
+from worker.jobs.pages import Collection, guard
+from worker.jobs.paging import PageAnswer, PageRequest
+
+if TYPE_CHECKING:
+    from requests import Request, Response
+
+    from worker.jobs.rest.place import Place
+    from worker.jobs.rest.resource import Resource
+
+
+class StylePaginator(BasePaginator):
+    """Pages through one list at a time; dlt copies it for each parent's row."""
+
+    def __init__(self, resource: Resource, place: Place | None) -> None:
+        super().__init__()
+        self._resource = resource
+        self._place = place
+
+    def init_request(self, request: Request) -> None:
+        """Make the first request. See BasePaginator."""
+        style = self._resource.style
+        self._collection = Collection(str(request.url), request.params, self._resource.rows, style)
+        self._asked: set[int] = set()
+        self._largest = 0
+        self._has_next_page = True
+        self._ask(PageRequest(str(request.url), style.first(request.params)))
+        self.update_request(request)
+
+    def update_state(self, response: Response, data: list[Any] | None = None) -> None:
+        """Find what follows. See BasePaginator."""
+        if self._place is not None:
+            self._place.answered(server_time(response))
+        rows = data or []
+        body = read_body(response, required=True)
+        if not rows and self._resource.rows is not None:
+            rows = find_rows(response, body, self._resource.rows)  # where dlt sees nothing, something may be wrong
+        self._largest = max(self._largest, len(rows))
+        answer = PageAnswer(self._request, response, body, rows, self._largest, len(self._asked) - 1)
+        following = self._resource.style.following(answer)
+        self._has_next_page = following is not None
+        if following is not None:
+            self._ask(following)
+
+    def update_request(self, request: Request) -> None:
+        """Turn the request into the next one. See BasePaginator."""
+        request.url, request.params = self._request.url, dict(self._request.params)
+
+    def _ask(self, request: PageRequest) -> None:
+        guard(request, self._asked, self._collection)
+        self._request = request
