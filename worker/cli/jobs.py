@@ -44,10 +44,10 @@ def list_jobs(context: typer.Context) -> None:
     due: dict[str, list[Due]] = {}
     for entry in wiring.store.schedule.entries():
         due.setdefault(entry.job, []).append(entry)
-    backfills = _backfills(wiring)
     late: dict[str, list[str]] = {}
     for one in wiring.store.freshness.late(wiring.clock.now()):
         late.setdefault(one.job, []).append(one.account.name)
+    backfills = _backfills(wiring)
     rows: list[dict[str, Any]] = []
     for job in wiring.config.jobs.values():
         try:

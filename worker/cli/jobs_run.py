@@ -174,9 +174,9 @@ def _dry_run(wiring: Wiring, by_hand: ByHand, account: Account) -> tuple[dict[st
     return {
         "account": account.label,
         "tables": sink.tables,
-        "deletions": [_deletions(swept) for swept in sink.swept],
         "keys": {table: list(key) for table, key in sink.keys.items()},
         "columns": {table: types_of(columns) for table, columns in sink.types.items()},
+        "deletions": [_deletions(swept) for swept in sink.swept],
         "cursor_before": before,
         "cursor": sink.read_cursor(stream),
         "error": fault.message if fault else None,
@@ -185,8 +185,12 @@ def _dry_run(wiring: Wiring, by_hand: ByHand, account: Account) -> tuple[dict[st
 
 def _deletions(swept: Swept) -> dict[str, Any]:
     """What a complete listing would take away."""
-    rows, held = swept.gone.rows, swept.objection or None
-    return {"table": swept.table, "rows": rows, "sample": list(swept.sample), "held": held}
+    return {
+        "table": swept.table,
+        "rows": swept.gone.rows,
+        "sample": list(swept.sample),
+        "held": swept.objection or None,
+    }
 
 
 def _told(wiring: Wiring, account: Account, attempted: Attempted) -> WorkerError | None:

@@ -33,13 +33,19 @@ class LimitReached(RunEnded):
     """The run was to stop after so many rows."""
 
 
-class Allowance:
-    """How many rows a run may emit, all its streams together."""
+class RunTally:
+    """What the streams of one run have in common: how many rows may come, and what was seen of its tables."""
 
-    def __init__(self, limit: int | None = None) -> None:
+    def __init__(self, limit: int | None = None, brake: Callable[[], Brake] = Brake) -> None:
         self._limit = limit
         self._lock = threading.Lock()
         self._taken = 0
+        #: What holds deletions back.
+        self.brake = brake
+        #: What became of the complete listings that were committed so far.
+        self.swept: list[Swept] = []
+        #: What the rows handed over look like, by table.
+        self.shapes: dict[str, Shape] = {}
 
     def take(self) -> None:
         """Leave to emit one row. Raises LimitReached when there is none left."""
@@ -63,21 +69,18 @@ class Buffer:
         *,
         folder: Path | None = None,
         limit: int | None = None,
-        allowance: Allowance | None = None,
-        brake: Callable[[], Brake] = Brake,
+        run: RunTally | None = None,
     ) -> None:
         self._session = session
         self._folder = folder
-        self._allowance = allowance or Allowance(limit)
-        self._brake = brake
+        #: What this stream shares with the others of its run.
+        self.run = run or RunTally(limit)
         self._lock = threading.RLock()
         self._cursor = session.cursor
         self._pending: dict[str, _Rows] = {}
         self._listings: dict[str, Listing] = {}
-        #: What became of the complete listings that were committed so far.
-        self.swept: list[Swept] = []
-        #: What the rows handed over look like, by table.
-        self.shapes: dict[str, Shape] = {}
+        #: Tables of which rows were handed over or seen.
+        self.tables: set[str] = set()
         #: Rows handed over by the job so far.
         self.emitted = 0
         #: Rows committed so far, as the sink counts them.
@@ -89,6 +92,10 @@ class Buffer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forget whatever was not committed, and the keys that were seen."""
         self.discard()
         for listing in self._listings.values():
             listing.keys.close()
@@ -118,10 +125,11 @@ class Buffer:
                 pending = self._pending[table] = _Rows(names, self._folder)
             if pending.key != names:
                 raise WorkerError(f"rows for {table} were emitted with the key {names}, and before with {pending.key}")
+            self.tables.add(table)
             listing = self._listing_of(table, names)
-            shape = self.shapes.setdefault(table, Shape())
+            shape = self.run.shapes.setdefault(table, Shape())
             for row in single:
-                self._allowance.take()
+                self.run.take()
                 plain = plain_row(row, table)
                 pending.rows.add(plain, weight(plain))
                 shape.note(plain)
@@ -137,6 +145,7 @@ class Buffer:
         names = (key,) if isinstance(key, str) else tuple(key)
         given = [keys] if isinstance(keys, str | bytes | Mapping) else keys
         with self._lock:
+            self.tables.add(table)
             listing = self._listings.setdefault(table, Listing(self._folder))
             listing.name_key(table, names)
             listing.add(table, given)
@@ -181,7 +190,9 @@ class Buffer:
 
     def _write(self, cursor: Mapping[str, Any] | None) -> int:
         batches = {table: TableBatch(one.rows, one.key) for table, one in self._pending.items() if one.rows.count}
-        sweeps = {table: Sweep(listing, self._brake()) for table, listing in self._listings.items() if listing.complete}
+        sweeps = {
+            table: Sweep(listing, self.run.brake()) for table, listing in self._listings.items() if listing.complete
+        }
         for table, sweep in sweeps.items():
             rows = self._pending.get(table)
             batches[table] = TableBatch(rows.rows if rows else (), sweep.key, sweep)
@@ -192,7 +203,7 @@ class Buffer:
         for table, sweep in sweeps.items():
             self._listings.pop(table).keys.close()
             if sweep.outcome is not None:
-                self.swept.append(sweep.outcome)
+                self.run.swept.append(sweep.outcome)
         self.discard()
         return count
 

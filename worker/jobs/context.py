@@ -73,12 +73,16 @@ class Context(Protocol):
         params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         explain: Callable[[requests.Response], str] | None = None,
+        changed_since: Mapping[str, Any] | None = None,
     ) -> requests.Response:
         """GET `path`; the answer is a success (2xx).
 
-        Raises TryAgainLater (408, 429, 5xx; `after` is the whole Retry-After) and WorkerError (any other failure);
-        `explain` reads the API's own words from an error's body. For answers to be read whatever their status, use
-        `ctx.session.get(ctx.url(path))`.
+        With `changed_since`, a validator from the cursor (`worker.validator`), it may be a 304 without a body: nothing
+        has changed.
+
+        Raises TryAgainLater (408, 429, 5xx, a 403 that says how long; `after` is the whole wait) and WorkerError (any
+        other failure); `explain` reads the API's own words from an error's body. For answers to be read whatever their
+        status, use `ctx.session.get(ctx.url(path))`.
         """
 
     def pages(
@@ -101,15 +105,6 @@ class Context(Protocol):
         is added. Values: None, bool, int, float, str, bytes, datetime, date, time, Decimal, UUID, dict and list.
         """
 
-    def stream(self, name: str) -> Context:
-        """The same run with a cursor and pending rows of their own: for a job that keeps a place for each table.
-
-        Its checkpoints commit nothing but its own. The same name gives the same stream. See `worker.jobs.streams`.
-        """
-
-    def progress(self, done: float, total: float | None = None) -> None:
-        """Say how far the run is, in whatever the job counts. Rows and pages are counted by themselves."""
-
     def seen(self, table: str, keys: Iterable[Any], key: str | Sequence[str] = "id") -> None:
         """Rows with these keys exist at the source, although they are not emitted now; what is emitted counts as seen.
 
@@ -122,6 +117,15 @@ class Context(Protocol):
         With the next checkpoint, or the end of the run, they are taken away, too; if there are too many of them, they
         are held until somebody approves (docs/deletions.md). A run that ends before takes nothing away.
         """
+
+    def stream(self, name: str) -> Context:
+        """The same run with a cursor and pending rows of their own: for a job that keeps a place for each table.
+
+        Its checkpoints commit nothing but its own. The same name gives the same stream. See `worker.jobs.streams`.
+        """
+
+    def progress(self, done: float, total: float | None = None) -> None:
+        """Say how far the run is, in whatever the job counts. Rows and pages are counted by themselves."""
 
     def checkpoint(self, **values: Any) -> None:
         """Commit the rows emitted since the last checkpoint, and move the cursor to `values`, in one transaction.

@@ -15,16 +15,13 @@ import threading
 from typing import TYPE_CHECKING, Any, Self
 
 from worker.errors import WorkerError
-from worker.jobs.brake import Brake
-from worker.jobs.buffer import Allowance, Buffer
+from worker.jobs.buffer import Buffer, RunTally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
 
-    from worker.jobs.listing import Swept
-    from worker.jobs.shapes import Shape
     from worker.jobs.sinks import SinkSession, TableBatch
 
 #: Before a stream's name in the cursor.
@@ -37,20 +34,13 @@ class Streams:
     A context manager: leaving it forgets whatever has not been committed.
     """
 
-    def __init__(
-        self,
-        session: SinkSession,
-        *,
-        folder: Path | None = None,
-        limit: int | None = None,
-        brake: Callable[[], Brake] = Brake,
-    ) -> None:
+    def __init__(self, session: SinkSession, *, folder: Path | None = None, tally: RunTally | None = None) -> None:
         #: Whether an earlier run has left a place to go on from.
         self.resumed = bool(session.cursor)
         self._cursor = _WholeCursor(session)
         self._folder = folder
-        self._allowance = Allowance(limit)
-        self._brake = brake
+        #: What was seen of the run's tables.
+        self.tally = tally or RunTally()
         self._lock = threading.Lock()
         self._buffers: dict[str, Buffer] = {}
 
@@ -61,7 +51,7 @@ class Streams:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for buffer in self._buffers.values():
-            buffer.__exit__(kind, error, trace)
+            buffer.close()
 
     @property
     def emitted(self) -> int:
@@ -73,31 +63,6 @@ class Streams:
         """Rows committed so far, as the sink counts them."""
         return sum(buffer.committed for buffer in list(self._buffers.values()))
 
-    @property
-    def swept(self) -> list[Swept]:
-        """What became of the complete listings that were committed so far."""
-        return [swept for buffer in list(self._buffers.values()) for swept in buffer.swept]
-
-    @property
-    def shapes(self) -> dict[str, Shape]:
-        """What the rows handed over look like, by table; of several streams' the one with the most rows."""
-        found: dict[str, Shape] = {}
-        for buffer in list(self._buffers.values()):
-            for table, shape in buffer.shapes.items():
-                if table not in found or shape.rows > found[table].rows:
-                    found[table] = shape
-        return found
-
-    def complete(self, table: str, mine: Buffer) -> None:
-        """All rows of a table were seen in this stream. Raises WorkerError when another stream has emitted some."""
-        for name, buffer in list(self._buffers.items()):
-            if buffer is not mine and table in buffer.shapes:
-                where = f'ctx.stream("{name}")' if name else "ctx"
-                raise WorkerError(
-                    f"rows of {table} were emitted by {where}: what is complete has to be said there, too"
-                )
-        mine.complete(table)
-
     def buffer(self, name: object = "") -> Buffer:
         """The buffer of one stream; of the job itself without a name. Raises WorkerError for what is no name."""
         if not isinstance(name, str) or name.startswith(MARK):
@@ -105,8 +70,18 @@ class Streams:
         with self._lock:
             if name not in self._buffers:
                 session = _StreamSession(self._cursor, f"{MARK}{name}" if name else "")
-                self._buffers[name] = Buffer(session, folder=self._folder, allowance=self._allowance, brake=self._brake)
+                self._buffers[name] = Buffer(session, folder=self._folder, run=self.tally)
             return self._buffers[name]
+
+    def complete(self, table: str, stream: Buffer) -> None:
+        """All rows of a table were seen in this stream. Raises WorkerError when another one has seen some of them."""
+        for name, buffer in list(self._buffers.items()):
+            if buffer is not stream and table in buffer.tables:
+                where = f'ctx.stream("{name}")' if name else "ctx"
+                raise WorkerError(
+                    f"rows of {table} were emitted by {where}: what is complete has to be said there, too"
+                )
+        stream.complete(table)
 
     def finish(self) -> None:
         """At the successful end of a run: commit what is pending, with the cursors as they stand."""

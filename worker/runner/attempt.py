@@ -15,7 +15,7 @@ from worker.accounts.access import TokenSource
 from worker.accounts.session import AccountSession, SessionSettings
 from worker.errors import Interrupted, ScopeMissing
 from worker.jobs.addresses import origin
-from worker.jobs.buffer import LimitReached
+from worker.jobs.buffer import LimitReached, RunTally
 from worker.jobs.job_log import JobLog
 from worker.jobs.progress import ProgressMeter
 from worker.jobs.run_context import RunContext, RunFacts
@@ -70,6 +70,7 @@ def attempt(services: Services, assignment: Assignment, work: Work) -> Attempted
     streams: Streams | None = None
     error: BaseException | None = None
     watcher = TableWatch(services.store, assignment.name, work.account.id, assignment.config.delete_brake)
+    tally = RunTally(work.limit, watcher.brake)
     try:
         require_scopes(services, assignment, work.account)
         stream = assignment.stream(work.account)
@@ -77,7 +78,7 @@ def attempt(services: Services, assignment: Assignment, work: Work) -> Attempted
             sink_session = work.sink.open(stream, work.fence)
             if isinstance(sink_session, Heeding):
                 sink_session.heed(pace.check)
-            pending = Streams(sink_session, folder=services.spool, limit=work.limit, brake=watcher.brake)
+            pending = Streams(sink_session, folder=services.spool, tally=tally)
             with closing(sink_session), pending as streams:
                 facts = _facts(assignment, work, pace, ProgressMeter(tell))
                 _call(assignment, work, RunContext(facts, session, streams, JobLog.of(stream.job), services.clock))
@@ -88,19 +89,17 @@ def attempt(services: Services, assignment: Assignment, work: Work) -> Attempted
     if isinstance(error, requests.ConnectionError | requests.Timeout) and pace.left == 0.0:
         # The request was cut short because the run's own time was up, not because the API is slow.
         error = pace.overdue()
-    swept = streams.swept if streams is not None else []
-    counts = RunCounts(
-        rows=streams.committed if streams is not None else 0,
-        requests=session.requests_sent if session is not None else 0,
-        refreshes=session.refreshes if session is not None else 0,
-        deleted=sum(one.gone.rows for one in swept if not one.change),
-        held=sum(one.gone.rows for one in swept if one.change),
-    )
     return Attempted(
         error,
-        counts,
+        RunCounts(
+            rows=streams.committed if streams is not None else 0,
+            requests=session.requests_sent if session is not None else 0,
+            refreshes=session.refreshes if session is not None else 0,
+            deleted=sum(one.gone.rows for one in tally.swept if not one.change),
+            held=sum(one.gone.rows for one in tally.swept if one.change),
+        ),
         session.requests_repeated if session is not None else 0,
-        NOTHING if streams is None else watcher.observe(streams, whole=error is None),
+        NOTHING if streams is None else watcher.observe(tally, whole=error is None),
     )
 
 
@@ -161,7 +160,7 @@ def _open_session(services: Services, assignment: Assignment, work: Work, pace: 
         headers={"User-Agent": services.user_agent, **client.integration.headers},
         timeout=(client.integration.connect_timeout, client.integration.read_timeout),
         largest_answer=client.integration.largest_answer << 20,
-        hear=None if work.recorder is None else work.recorder.hear,
         idempotency_header=client.integration.idempotency_header,
+        hear=None if work.recorder is None else work.recorder.hear,
     )
     return AccountSession(tokens, settings, pace)

@@ -19,7 +19,7 @@ from worker.store.records import SCHEMA_CHANGE, Finding
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from worker.jobs.streams import Streams
+    from worker.jobs.buffer import RunTally
     from worker.runner.services import Services
     from worker.store.records import Claim
     from worker.store.store import Store
@@ -45,17 +45,17 @@ class TableWatch:
         history = {table: profile.swept for table, profile in self._profiles.items()}
         return Brake(read_rule(self._rule), history)
 
-    def observe(self, streams: Streams, *, whole: bool) -> Observed:
+    def observe(self, tally: RunTally, *, whole: bool) -> Observed:
         """What the attempt has shown; `whole`: it has succeeded."""
         columns: dict[str, dict[str, Any]] = {}
         sentences: list[str] = []
         changes: list[str] = []
-        shapes = {table: shape for table, shape in streams.shapes.items() if shape.rows}
+        shapes = {table: shape for table, shape in tally.shapes.items() if shape.rows}
         try:
             profiles = self._profiles if shapes else {}
         except WorkerError as error:
             log.warning("the shape of the rows was not compared", extra={"error": error.message})
-            return Observed(tuple(streams.swept))
+            return Observed(tuple(tally.swept))
         for table, shape in shapes.items():
             known = profiles.get(table, Profile()).columns
             found = drift(table, known, shape, whole=whole)
@@ -63,9 +63,9 @@ class TableWatch:
                 columns[table] = found.columns
             sentences += found.sentences
             changes += found.changes
-        if not (columns or streams.swept):
+        if not (columns or tally.swept):
             return NOTHING
-        return Observed(tuple(streams.swept), columns, tuple(sentences), tuple(changes))
+        return Observed(tuple(tally.swept), columns, tuple(sentences), tuple(changes))
 
 
 def tell_of_tables(services: Services, claim: Claim, observed: Observed) -> None:

@@ -12,8 +12,8 @@ from worker.jobs.sinks.memory import MemorySink
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from worker.jobs.listing import Sweep, Swept
     from worker.jobs.sinks import Sink, SinkSession, Stream, TableBatch
-    from worker.jobs.sinks.memory import Preview
 
 
 def read_since(text: str) -> dict[str, Any]:
@@ -37,13 +37,17 @@ def read_since(text: str) -> dict[str, Any]:
 def dry_sink(sink: Sink, stream: Stream, since: Mapping[str, Any] | None) -> TrialSink:
     """A sink in memory that begins where the real one stands, or at `since`, and looks there for what would go."""
     preview = sink.preview if isinstance(sink, Sweeping) else None
-    return TrialSink({stream: dict(since) if since is not None else sink.read_cursor(stream)}, preview=preview)
+    return TrialSink({stream: dict(since) if since is not None else sink.read_cursor(stream)}, preview)
 
 
 class TrialSink(MemorySink):
     """A sink in memory that also tells what came: the types of each column, and each table's key."""
 
-    def __init__(self, cursors: Mapping[Stream, Mapping[str, Any]], *, preview: Preview | None = None) -> None:
+    def __init__(
+        self,
+        cursors: Mapping[Stream, Mapping[str, Any]],
+        preview: Callable[[Stream, str, Sweep], Swept | None] | None = None,
+    ) -> None:
         super().__init__(cursors, preview=preview)
         #: By table and column: the types that came, in the order of their first appearance; `None` among them.
         self.types: dict[str, dict[str, list[str]]] = {}

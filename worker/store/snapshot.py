@@ -116,9 +116,9 @@ _FIELDS = {
     ),
     "incidents": ("integration", "kind", "opened_at", "last_at", "occurrences", "cause", "remedy"),
     "jobs": ("job", "next_due", "last_started", "oldest_success", "accounts", "running", "parked"),
-    "backfills": ("job", "account_id", "integration", "account", "running", "last_started"),
     "held": ("id", "job", "integration", "account", "table", "rows", "present", "reason", "held_at"),
     "late": ("job", "integration", "account", "last_success", "late_since", "failures"),
+    "backfills": ("job", "account_id", "integration", "account", "running", "last_started"),
     "routes": ("route", "waiting", "oldest", "attempts", "last_error"),
     "last_runs": (
         "id",
@@ -141,8 +141,8 @@ _QUERIES = {
     "failing_jobs": _FAILING_JOBS,
     "incidents": _INCIDENTS,
     "jobs": _SCHEDULE,
-    "backfills": _BACKFILLS,
     "held": _HELD,
+    "backfills": _BACKFILLS,
     "routes": _ROUTES,
     "last_runs": _LAST_RUNS,
 }

@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from worker.jobs.buffer import LimitReached
+from worker.jobs.buffer import LimitReached, RunTally
 from worker.jobs.job_log import JobLog
 from worker.jobs.run_context import RunContext, RunFacts
 from worker.jobs.sinks import Stream
@@ -85,7 +85,7 @@ def run_job(  # noqa: PLR0913 - the keywords of a test's one line, each of which
         window=read_window(*window) if window else None,
     )
     session = target.open(stream, fence=1)
-    pending = Streams(session, limit=before.get("limit"))
+    pending = Streams(session, tally=RunTally(before.get("limit")))
     with contextlib.closing(session), pending as streams, canned_session(adapter) as http:
         context = RunContext(facts, http, streams, JobLog.of(stream.job), ManualClock())
         # A run that was recorded as far as its limit ends there, and shows what it had, as it did then.

@@ -33,7 +33,7 @@ def run(sink, numbers=(), *, seen=(), complete=True):
         if complete:
             buffer.complete("t")
         buffer.checkpoint(at=next(_FENCES))
-        return buffer.swept[0] if complete else None
+        return buffer.run.swept[0] if complete else None
 
 
 def lines(sink):

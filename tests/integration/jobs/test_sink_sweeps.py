@@ -17,7 +17,7 @@ import pytest
 
 from worker.errors import WorkerError
 from worker.jobs.brake import Brake, Rule
-from worker.jobs.buffer import Buffer
+from worker.jobs.buffer import Buffer, RunTally
 from worker.jobs.sinks import Stream, TableBatch
 from worker.jobs.sinks.postgresql import PostgresqlSink
 from worker.jobs.sinks.sqlite import SqliteSink
@@ -53,13 +53,13 @@ def rows(*numbers):
 def listing(sink, emitted=(), *, seen=(), job="list", account="acme", brake=Brake, during=lambda: None):
     """One run that lists the table `t`; answers what became of it."""
     session = sink.open(Stream(job, "books", account), next(_FENCES))
-    with closing(session), Buffer(session, brake=brake) as buffer:
+    with closing(session), Buffer(session, run=RunTally(brake=brake)) as buffer:
         buffer.emit("t", emitted, key="id")
         buffer.seen("t", seen)
         during()
         buffer.complete("t")
         buffer.checkpoint(at=next(_FENCES))
-        return buffer.swept[0]
+        return buffer.run.swept[0]
 
 
 def deliver(sink, emitted, *, job="other", account="acme"):
@@ -238,7 +238,7 @@ def test_sweep_of_a_key_of_several_fields(sink):
         buffer.seen("t", lines[:7], key=["order", "at", "sum"])
         buffer.complete("t")
         buffer.checkpoint(at=3)
-        assert [swept.gone.rows for swept in buffer.swept] == [0, 2]
+        assert [swept.gone.rows for swept in buffer.run.swept] == [0, 2]
     assert len(ids(sink, 'SELECT "order" FROM t')) == 7
 
 

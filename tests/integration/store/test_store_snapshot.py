@@ -60,9 +60,9 @@ def test_snapshot_of_an_empty_store_is_empty(store: Store) -> None:
         "failing_jobs": [],
         "incidents": [],
         "jobs": [],
-        "backfills": [],
         "held": [],
         "late": [],
+        "backfills": [],
         "routes": [],
         "last_runs": [],
     }

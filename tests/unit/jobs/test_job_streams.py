@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from worker.errors import WorkerError
-from worker.jobs.buffer import LimitReached
+from worker.jobs.buffer import LimitReached, RunTally
 from worker.jobs.sinks import Stream
 from worker.jobs.sinks.memory import MemorySink
 from worker.jobs.streams import Streams
@@ -89,7 +89,7 @@ def test_rows_of_streams_are_committed_at_the_end():
 def test_limit_counts_the_rows_of_all_streams(stream):
     """`--limit 3` is three rows, whoever emits them."""
     session = MemorySink().open(stream, 1)
-    with Streams(session, limit=3) as streams:
+    with Streams(session, tally=RunTally(3)) as streams:
         streams.buffer("a").emit("a", [{"n": 1}, {"n": 2}])
         with pytest.raises(LimitReached):
             streams.buffer("b").emit("b", [{"n": 3}, {"n": 4}])
