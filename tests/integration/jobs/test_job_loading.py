@@ -221,6 +221,9 @@ def test_loading_the_jobs_of_this_repository(trusted_jobs):
     catalog = load_jobs([trusted_jobs])
     catalog.require_sound()
     assert {name: job.scopes for name, job in catalog.jobs.items()} == {
+        "arlo.contacts": ("read",),
+        "arlo.deletions": ("read",),
         "arlo.events": ("read",),
+        "arlo.orders": ("read",),
         "arlo.registrations": ("read",),
     }
