@@ -169,7 +169,7 @@ class RunContext:
         if self._facts.window is not None:
             self.log.info("a backfill sees a part only: nothing is taken away", extra={"table": table})
             return
-        self._buffer.complete(table)
+        self._streams.complete(table, self._buffer)
 
     def checkpoint(self, **values: Any) -> None:
         """See Context."""
