@@ -113,6 +113,32 @@ def test_place_is_held_back_by_the_apis_clock_in_both_readings():
     assert [one[1]["customers"] for one in both(*SCENARIOS["a row from the future"])] == ["2026-01-01T00:00:07Z"] * 2
 
 
+@pytest.mark.parametrize("read", [read_resources, read_with_dlt])
+def test_backfill_begins_and_ends_where_it_was_told(read):
+    """With the page that passes the end; what is read whole each time is left out."""
+    resources = [
+        customers(style=LinkHeader(), increment=Increment("at", "since", "2020-01-01T00:00:00Z", ascending=True)),
+        customers(name="countries", path="/countries", table="x"),
+    ]
+    result = run_job(
+        lambda ctx: read(ctx, resources),
+        responses=[
+            Answer(json={"data": [{"id": n, "at": f"2026-01-0{n}T00:00:00Z"}]}, next=f"/x?{n}") for n in (1, 2, 3)
+        ],
+        backfill=("2026-01-01", "2026-01-02"),
+    )
+    assert result.urls == ["https://api.test/customers?since=2026-01-01T00%3A00%3A00Z", "https://api.test/x?1"]
+    assert ([row["id"] for row in result.rows["c"]], result.cursor) == ([1, 2], {"customers": "2026-01-02T00:00:00Z"})
+
+
+@pytest.mark.parametrize("read", [read_resources, read_with_dlt])
+def test_backfill_refuses_a_field_that_counts(read):
+    """A time is no number."""
+    counted = customers(increment=Increment("number", "after", 0))
+    with pytest.raises(WorkerError, match="a backfill asks for times"):
+        run_job(lambda ctx: read(ctx, [counted]), responses=[], backfill=("2026-01-01", "2026-01-02"))
+
+
 def test_reading_by_dlt_says_when_to_come_back():
     """An error of ours comes out of all that dlt wraps around it."""
     with pytest.raises(TryAgainLater) as failed:

@@ -12,8 +12,12 @@ from worker.jobs.answers import server_time
 from worker.jobs.page_rows import find_rows, read_body
 from worker.jobs.pages import Collection, guard
 from worker.jobs.paging import PageAnswer, PageRequest
+from worker.jobs.rest.reading import require_field
+from worker.jobs.rest.resource import values_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from requests import Request, Response
 
     from worker.jobs.rest.place import Place
@@ -40,8 +44,6 @@ class StylePaginator(BasePaginator):
 
     def update_state(self, response: Response, data: list[Any] | None = None) -> None:
         """Find what follows. See BasePaginator."""
-        if self._place is not None:
-            self._place.answered(server_time(response))
         rows = data or []
         body = read_body(response, required=True)
         if not rows and self._resource.rows is not None:
@@ -49,6 +51,8 @@ class StylePaginator(BasePaginator):
         self._largest = max(self._largest, len(rows))
         answer = PageAnswer(self._request, response, body, rows, self._largest, len(self._asked) - 1)
         following = self._resource.style.following(answer)
+        if self._place is not None and self._see(self._place, response, rows):
+            following = None
         self._has_next_page = following is not None
         if following is not None:
             self._ask(following)
@@ -56,6 +60,15 @@ class StylePaginator(BasePaginator):
     def update_request(self, request: Request) -> None:
         """Turn the request into the next one. See BasePaginator."""
         request.url, request.params = self._request.url, dict(self._request.params)
+
+    def _see(self, place: Place, response: Response, rows: Sequence[Mapping[str, Any]]) -> bool:
+        """Take note of how far the page has come; answers whether that is far enough."""
+        place.answered(server_time(response))
+        if self._resource.increment is not None:
+            values = values_of(rows, self._resource.increment)
+            require_field(self._resource, rows, values)
+            place.see(values)
+        return place.passed
 
     def _ask(self, request: PageRequest) -> None:
         guard(request, self._asked, self._collection)

@@ -17,8 +17,8 @@ from dlt.sources.rest_api import rest_api_source
 from worker.errors import WorkerError
 from worker.jobs.page_rows import dig
 from worker.jobs.rest.dlt_translation import AS_IT_IS, IN_PATH, IN_QUERY, asked_of, translated
-from worker.jobs.rest.reading import place_of, require_field
-from worker.jobs.rest.resource import families, field_text, inherited_column, path_part, values_of
+from worker.jobs.rest.reading import place_of, wanted_families
+from worker.jobs.rest.resource import field_text, inherited_column, path_part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,7 +43,7 @@ class _Row(dict[str, Any]):
 
 def read_with_dlt(ctx: Context, resources: Sequence[Resource]) -> None:
     """Read all of them, root by root. What one root has delivered stays when another fails."""
-    for family in families(resources):
+    for family in wanted_families(ctx, resources):
         _read_family(ctx, family)
 
 
@@ -51,11 +51,6 @@ def _read_family(ctx: Context, family: Family) -> None:
     root, place = family.root, place_of(ctx, family.root)
     shapings = [(member, _shaping(family, member)) for member in family.members]
     for rows in _chunks(_rows(ctx, family, place)):
-        if place is not None and root.increment is not None:
-            own = [row for row in rows if row.resource is root]
-            values = values_of(own, root.increment)
-            require_field(root, own, values)
-            place.see(values)
         for member, shaped in shapings:
             own_rows = [shaped(row) for row in rows if row.resource is member]
             ctx.emit(member.table, own_rows, key=member.key or None)

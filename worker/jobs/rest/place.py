@@ -84,11 +84,12 @@ def spelt(moment: datetime, like: str) -> str:
 class Place:
     """The place of one resource in one run."""
 
-    def __init__(self, name: str, increment: Increment, stored: Any) -> None:
+    def __init__(self, name: str, increment: Increment, stored: Any, until: str | None = None) -> None:
         self._name = f"{name}.{increment.field}"
         self._increment = increment
         self._stored = None if stored is None else mark(stored, self._name)
         self._reached = self._stored
+        self._until = None if until is None else mark(until, self._name)
         self._seen: Mark | None = None
         self._began: datetime | None = None
 
@@ -107,6 +108,13 @@ class Place:
     def stored(self) -> str | int | float | None:
         """What was stored when the run began."""
         return None if self._stored is None else self._stored.value
+
+    @property
+    def passed(self) -> bool:
+        """Whether a sorted list has come past the moment that the run was to end at: what follows lies behind it."""
+        if self._until is None or self._seen is None or not self._increment.ascending:
+            return False
+        return not self._until.after(self._seen, self._name)
 
     def answered(self, server_time: float | None) -> None:
         """The API has answered, and this is its Date (seconds since 1970). The first one counts, or, where it sorts

@@ -6,6 +6,7 @@ each page where the API sorts. Rows without a key would be there twice after a f
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import WorkerError
@@ -28,13 +29,34 @@ GONE = frozenset({404, 410})
 
 def read_resources(ctx: Context, resources: Sequence[Resource]) -> None:
     """Read all of them, root by root. What one root has delivered stays when another fails."""
-    for family in families(resources):
+    for family in wanted_families(ctx, resources):
         _FamilyReading(ctx, family).run()
 
 
+def wanted_families(ctx: Context, resources: Sequence[Resource]) -> list[Family]:
+    """The families to read: all of them, but in a backfill only those that can be asked for a time."""
+    found = families(resources)
+    if ctx.since is None:
+        return found
+    for family in found:
+        if family.root.increment is None:
+            ctx.log.info("read whole each time, so no part of a backfill", extra={"resource": family.root.name})
+    return [family for family in found if family.root.increment is not None]
+
+
 def place_of(ctx: Context, root: Resource) -> Place | None:
-    """Where a root's cursor stands; None when it is read whole each time."""
-    return Place(root.name, root.increment, ctx.cursor.get(root.name)) if root.increment else None
+    """Where a root's cursor stands; None when it is read whole each time.
+
+    A backfill begins and ends where it was told. Raises WorkerError where the field counts numbers.
+    """
+    if root.increment is None:
+        return None
+    increment, until = root.increment, ctx.until
+    if ctx.since is not None:
+        if isinstance(increment.initial, int):
+            raise WorkerError(f"{root.name} counts {increment.field} in numbers, and a backfill asks for times")
+        increment = replace(increment, initial=ctx.since)
+    return Place(root.name, increment, ctx.cursor.get(root.name), until)
 
 
 def require_field(resource: Resource, rows: Sequence[Mapping[str, Any]], values: Sequence[Any]) -> None:
@@ -64,6 +86,8 @@ class _FamilyReading:
             self._deliver(root, page.rows, {})
             if self._family.repeatable and self._uncommitted >= _COMMIT_ROWS:
                 self._commit(at_the_end=False)
+            if self._place is not None and self._place.passed:
+                break
         for member in self._family.members:
             if member.deletions:
                 self._ctx.seen(member.table, [], key=member.key)  # the key is known although the list may be empty
