@@ -69,7 +69,7 @@ def listing(kind: str, place: str, rows: int, gone: int, folder: str) -> dict[st
         buffer.complete("attendee")
         buffer.checkpoint(at=-2)
         seconds = time.monotonic() - started
-        assert [swept.gone.rows for swept in buffer.swept] == [gone]
+        assert [swept.gone.rows for swept in buffer.run.swept] == [gone]
     return {"seconds": seconds, "before": before, "peak": peak()}
 
 

@@ -209,6 +209,23 @@ def test_sweep_by_another_key_is_refused(sink):
             buffer.finish()
 
 
+def test_checkpoint_that_fails_takes_nothing_away(sink):
+    """All or nothing: the listing of `z` is refused after that of `t` was carried out."""
+    listing(sink, rows(1, 2, 3))
+    session = sink.open(Stream("list", "books", "acme"), next(_FENCES))
+    with closing(session), Buffer(session) as buffer:
+        buffer.emit("z", rows(1), key="id")
+        buffer.checkpoint(at=next(_FENCES))
+    session = sink.open(Stream("list", "books", "acme"), next(_FENCES))
+    with closing(session), Buffer(session) as buffer:
+        for table, key in (("t", "id"), ("z", "name")):
+            buffer.seen(table, [1], key)
+            buffer.complete(table)
+        with pytest.raises(WorkerError, match="'z' has the key"):
+            buffer.checkpoint(at=next(_FENCES))
+    assert ids(sink) == [1, 2, 3]
+
+
 def test_preview_says_what_would_go_and_changes_nothing(sink):
     """For dry runs."""
     listing(sink, rows(1, 2, 3))

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 #: Types that a file of keys gives back as they were.
 _SAME = {int, str}
 #: KiB of the temporary database that are kept in memory.
-_CACHE = 16384
+_CACHE = 4096
 
 
 @dataclass
