@@ -1,324 +1,348 @@
-"""Arlo, training management: events and registrations, changed since the last run.
+"""Arlo, training management: events, registrations, contacts and orders, changed since the last run.
 
-The hard part is where to go on. The API sorts by LastModifiedDateTime, which has up to seven fraction digits, but its
-filters take three; and a bulk change gives thousands of rows one moment, more than a page holds. So the place is kept
-in full, as (moment, id), and asked for by its millisecond: rows up to the place come again and are passed over, and
-nothing between two thousandths is lost. Where a whole page lies within one millisecond, that millisecond is read to
-its end by id alone. Pages are never skipped by number: a row that changes meanwhile moves to the end and is met there.
+How a collection that changes is read to its end stands in `worker.jobs.keyset`. What is Arlo's own:
 
-A change that is being committed while the page is read may become visible with a moment that has been passed. The
-stored place therefore stays `settle` seconds (default 2) behind the server's clock: rows newer than that are delivered
-now and once more in the next run, where they replace themselves.
+A merge takes a contact away without a word in any list of changes: `contactmergerequests/` tells, and GET on the
+contact answers 308 to the one it became. Its row stays, with nothing but `Status` "Merged" and `MergedIntoContactID`.
+Its registrations and orders get another contact, and whether that counts as a change is not documented; so the jobs
+that own those tables read what belongs to the contact that is left once more. Each table is written by one job alone:
+an older reading never takes the place of a newer one.
+
+An order's lines come nested in it and have no time of their own. A line is current where its
+`OrderLastModifiedDateTime` is that of its order.
 
 Columns have the API's names. A time is stored in UTC with seven digits, so that text sorts as time does; one that came
 with an offset has it beside it (`StartDateTime`, `StartDateTimeOffset`). A link to one resource gives its id
-(`EventID`, `ContactID`). `params`: `top` (rows per page, at most 250), `settle` (seconds).
+(`EventID`, `ContactID`). Amounts are exact decimals. `params`: `top` (rows per page, at most 250), `settle` (seconds).
 
-Facts: developer.arlo.co/doc/api/2012-02-01/auth, pages synchronisationbestpractice, datetimeformats and
-collectionresources.
+Facts: developer.arlo.co/doc/api/2012-02-01/auth, pages synchronisationbestpractice, datetimeformats,
+collectionresources and resources/contactmergerequests. docs/arlo.md says what is inferred.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from lxml import etree
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 from worker import Context, job
 from worker.errors import WorkerError
+from worker.jobs.keyset import Batch, Place, Reading, clock_of, settled
+from worker.jobs.linked_xml import api_exception, goes_on, inside, links, number_of, read_document, read_row, text_of
+from worker.jobs.ticks import MILLISECOND, SECOND, read_ticks, to_millisecond, utc_text
+from worker.jobs.xml_body import LARGEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import requests
+    from lxml import etree
+
+    from worker.jobs.linked_xml import Kinds
 
 #: The API's own limit of rows per page.
 PAGE = 250
-#: Bytes of a document; a page has a million or two. Its tree takes up to thirty times as much in memory.
-LARGEST = 8 << 20
-#: Seconds, see above.
+#: Seconds that the stored place stays behind the server's clock.
 SETTLE = 2.0
-#: Seconds by which rows may lie ahead of the server's clock before the two clocks are taken for unrelated.
-AHEAD = 60.0
-#: Time is counted in ticks of 100 ns, the API's seventh digit.
-SECOND, MILLISECOND = 10_000_000, 10_000
-#: Less than any id.
-BEFORE_ANY = -1
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d)?)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)?", re.ASCII)
-NUMBERS = frozenset({"ProgressPercent"})
+#: Contacts in one filter: well within the length of a URL.
+TOGETHER = 20
+#: Columns that are neither text nor told by their names.
+KINDS: Kinds = {
+    **dict.fromkeys(("SubTotal", "TotalTax", "Total"), Decimal),
+    **dict.fromkeys(("UnitAmount", "Quantity", "DiscountAmount", "TaxAmount", "LineAmount"), Decimal),
+    "LineAmountsTaxInclusive": bool,
+    "LineNumber": int,
+    "ProgressPercent": float,
+}
+OLDEST_FIRST = "CreatedDateTime ASC,RequestID ASC"
+NOT_FOUND = 404
 
 
 @dataclass(frozen=True)
 class Resource:
-    """One collection of the API."""
+    """One collection of the API, which is also a table."""
 
     collection: str
     element: str
     key: str
-
-
-class Place(NamedTuple):
-    """How far the sync has come: every row up to this moment (ticks since 1970) and id has been delivered."""
-
-    moment: int
-    id: int
+    #: Title of the link to the contact that it belongs to.
+    contact: str = ""
+    #: Titles of further links that come expanded.
+    nested: tuple[str, ...] = ()
 
     @property
-    def millisecond(self) -> int:
-        """The first tick of the moment's millisecond: as fine as a filter can be."""
-        return self.moment - self.moment % MILLISECOND
+    def expand(self) -> str:
+        """Every prefix is listed, as the API wants it."""
+        return ",".join([self.element, *(f"{self.element}/{path}" for path in self.nested)])
 
 
-class Batch(NamedTuple):
-    """One page of rows, sorted as the API does, with the place of each."""
-
-    rows: list[tuple[Place, dict[str, Any]]]
-    more: bool
-    #: The server's clock in ticks; None when it does not tell.
-    server_time: int | None
+EVENTS = Resource("events", "Event", "EventID")
+REGISTRATIONS = Resource("registrations", "Registration", "RegistrationID", contact="Contact")
+CONTACTS = Resource("contacts", "Contact", "ContactID")
+ORDERS = Resource("orders", "Order", "OrderID", contact="BillToContact", nested=("Lines", "Lines/OrderLine"))
 
 
 @job(scopes=["read"])
 def events(ctx: Context) -> None:
     """Copy events that were created or changed since the last run."""
-    sync(ctx, Resource("events", "Event", "EventID"))
+    sync(ctx, EVENTS)
 
 
 @job(scopes=["read"])
 def registrations(ctx: Context) -> None:
-    """Copy registrations that were created or changed since the last run."""
-    sync(ctx, Resource("registrations", "Registration", "RegistrationID"))
+    """Copy registrations that were created or changed since the last run, or whose contact was merged."""
+    sync(ctx, REGISTRATIONS)
+
+
+@job(scopes=["read"])
+def contacts(ctx: Context) -> None:
+    """Copy contacts that were created or changed since the last run, and retire those that were merged."""
+    sync(ctx, CONTACTS)
+    for merges in Merges(ctx):
+        ctx.emit("contact_merges", merges, key="RequestID")
+        for merge in merges:
+            ctx.emit("contacts", retired(ctx, merge), key="ContactID")
+
+
+@job(scopes=["read"])
+def orders(ctx: Context) -> None:
+    """Copy orders with their lines that were created or changed since the last run, or whose contact was merged."""
+    sync(ctx, ORDERS)
+
+
+@job(scopes=["read"])
+def deletions(ctx: Context) -> None:
+    """Take away what is gone: list every id, table by table, and leave the difference to the sink and its brake."""
+    everything = (EVENTS, REGISTRATIONS, CONTACTS, ORDERS)
+    wanted = [one for one in everything if one.collection in ctx.params.get("tables", [one.collection])]
+    begun = ctx.cursor.get("begun")  # a run that was cut short inside of this table; the next begins with it
+    first = next((place for place, one in enumerate(wanted) if one.collection == begun), 0)
+    for resource in wanted[first:] + wanted[:first]:
+        ctx.checkpoint(begun=resource.collection)
+        name_all(ctx, resource)
+    ctx.checkpoint(begun=None)
+
+
+def name_all(ctx: Context, resource: Resource) -> None:
+    """Say of every row of a table that it exists, and then that there are no others."""
+    expand = "Order,Order/Lines" if resource is ORDERS else ""
+    for found in Collection(ctx, resource).by_id(expand=expand):
+        ctx.seen(resource.collection, map(number_of, found), key=resource.key)
+        for order in inside(found) if resource is ORDERS else ():
+            for lines in order_lines(ctx, order, int(text_of(order, "OrderID"))):
+                ctx.seen("orderlines", map(number_of, lines), key="OrderLineID")
+    if resource is CONTACTS:  # those that were merged keep their row
+        for merges in Merges(ctx).all():
+            ctx.seen("contacts", [merge["SourceContactID"] for merge in merges], key="ContactID")
+    for table in (resource.collection, "orderlines") if resource is ORDERS else (resource.collection,):
+        ctx.complete(table)
 
 
 def sync(ctx: Context, resource: Resource) -> None:
-    """Deliver every row behind the cursor, page by page, each with its checkpoint."""
-    place = _stored_place(ctx)
-    if place is not None and "drained" in ctx.cursor:  # the last run ended inside a crowded millisecond
-        place = drain(ctx, resource, place)
-    while True:
-        batch = fetch(ctx, resource, "" if place is None else f"LastModifiedDateTime ge {_literal(place.millisecond)}")
-        fresh = [(at, row) for at, row in batch.rows if place is None or at > place]
-        before, place = place, (fresh[-1][0] if fresh else place)
-        if place is None:
-            return
-        if fresh:
-            ctx.emit(resource.collection, [row for _, row in fresh], key=resource.key)
-            _checkpoint(ctx, _settled(ctx, place, batch.server_time))
-        if not batch.more:
-            return
-        if before is not None and place.millisecond == before.millisecond:
-            place = drain(ctx, resource, place)
+    """Deliver every row behind the cursor, then what merges have given to another contact."""
+    merges = Merges(ctx)
+    if resource.contact and not merges.begun:
+        merges.begin_at_the_end()
+    collection = Collection(ctx, resource)
+    Reading(ctx, collection, collection.emit, merges.settle).run()
+    if not resource.contact:
+        return
+    for page in merges:
+        into = sorted({int(merge["DestinationContactID"]) for merge in page})
+        for first in range(0, len(into), TOGETHER):
+            some = " or ".join(f"{resource.contact}/ContactID eq {one}" for one in into[first : first + TOGETHER])
+            for found in collection.by_id(some, resource.expand):
+                collection.emit(list(inside(found)))
 
 
-def drain(ctx: Context, resource: Resource, place: Place) -> Place:
-    """Deliver what is left of the place's millisecond in the order of ids; answers the place behind it."""
-    start, end = place.millisecond, place.millisecond + MILLISECOND
-    within = f"LastModifiedDateTime ge {_literal(start)} and LastModifiedDateTime lt {_literal(end)}"
-    drained = int(ctx.cursor.get("drained", 0))
-    more = True
-    while more:
-        condition = f"({within}) and {resource.key} gt {drained}"
-        batch = fetch(ctx, resource, condition, order=f"{resource.key} ASC")
-        if not batch.rows:
-            break
-        drained, more = batch.rows[-1][0].id, batch.more
-        ctx.emit(resource.collection, [row for at, row in batch.rows if at > place], key=resource.key)
-        if _settled(ctx, place, batch.server_time) == place:
-            ctx.checkpoint(modified=utc_text(place.moment), id=place.id, drained=drained)
-    behind = Place(end, BEFORE_ANY)
-    _checkpoint(ctx, _settled(ctx, behind, batch.server_time))
-    return behind
+class Collection:
+    """Pages of one resource."""
+
+    def __init__(self, ctx: Context, resource: Resource) -> None:
+        self._ctx = ctx
+        self._resource = resource
+        self._top = min(int(ctx.params.get("top", PAGE)), PAGE)
+
+    def since(self, millisecond: int | None) -> Batch[etree._Element]:
+        """See `keyset.Source`."""
+        condition = "" if millisecond is None else f"LastModifiedDateTime ge {_literal(millisecond)}"
+        return self._batch(condition, f"LastModifiedDateTime ASC,{self._resource.key} ASC")
+
+    def within(self, millisecond: int, after: int) -> Batch[etree._Element]:
+        """See `keyset.Source`."""
+        start, end = _literal(millisecond), _literal(millisecond + MILLISECOND)
+        within = f"LastModifiedDateTime ge {start} and LastModifiedDateTime lt {end}"
+        return self._batch(f"({within}) and {self._resource.key} gt {after}", f"{self._resource.key} ASC")
+
+    def by_id(self, condition: str = "", expand: str = "") -> Iterator[list[etree._Element]]:
+        """Links to all rows that meet a condition, in the order of their ids: what goes meanwhile shifts no page."""
+        key, after, more = self._resource.key, 0, True
+        while more:
+            numbers = f"{key} gt {after}"
+            root, _ = self._page(f"({condition}) and {numbers}" if condition else numbers, f"{key} ASC", expand)
+            found = links(root, self._resource.element)
+            if not found:
+                return
+            yield found
+            last = number_of(found[-1])
+            if last is None or last <= after:
+                raise WorkerError(f"{self._resource.collection} do not heed the filter {numbers}")
+            after, more = last, goes_on(root) or len(found) >= self._top
+
+    def emit(self, elements: list[etree._Element]) -> None:
+        """Emit rows, and the lines of orders with them."""
+        ctx, resource = self._ctx, self._resource
+        rows = [read_row(element, KINDS) for element in elements]
+        ctx.emit(resource.collection, rows, key=resource.key)
+        if resource is ORDERS:
+            for element, row in zip(elements, rows, strict=True):
+                mark = {"OrderID": row["OrderID"], "OrderLastModifiedDateTime": row["LastModifiedDateTime"]}
+                for found in order_lines(ctx, element, row["OrderID"], expand="OrderLine"):
+                    lines = [read_row(line, KINDS) | mark for line in inside(found)]
+                    ctx.emit("orderlines", lines, key="OrderLineID")
+
+    def _batch(self, condition: str, order: str) -> Batch[etree._Element]:
+        root, clock = self._page(condition, order, self._resource.expand)
+        rows = [(_place_of(one, self._resource), one) for one in inside(links(root, self._resource.element))]
+        return Batch(rows, bool(rows) and (goes_on(root) or len(rows) >= self._top), clock)
+
+    def _page(self, condition: str, order: str, expand: str) -> tuple[etree._Element, int | None]:
+        """A page, and the server's clock."""
+        params: dict[str, Any] = {"expand": expand, "top": self._top, "orderby": order, "filter": condition}
+        given = {name: value for name, value in params.items() if value}
+        response = ask(self._ctx, f"{self._resource.collection}/", given)
+        if len(response.content) > LARGEST and self._resource.nested and self._top > 1:
+            self._top //= 2  # orders of very many lines: fewer at once, then
+            return self._page(condition, order, expand)
+        return read_document(response), clock_of(response)
 
 
-def fetch(ctx: Context, resource: Resource, condition: str, *, order: str = "") -> Batch:
-    """One page, with the resources expanded in place."""
-    top = min(int(ctx.params.get("top", PAGE)), PAGE)
-    params: dict[str, Any] = {
-        "expand": resource.element,
-        "top": top,
-        "orderby": order or f"LastModifiedDateTime ASC,{resource.key} ASC",
+class Merges:
+    """Merges of contacts since the last run, in pages. The cursor's name is `merges`; it is moved page by page.
+
+    Requests are only ever added, in the order of their creation, so that here pages may be skipped by number.
+    """
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self.settle = float(ctx.params.get("settle", SETTLE))
+
+    @property
+    def begun(self) -> bool:
+        """Whether the cursor knows a place."""
+        return "merges" in self._ctx.cursor
+
+    def begin_at_the_end(self) -> None:
+        """What was merged so far needs no mending: the rows are still to be read."""
+        newest, _, _ = self._page({"orderby": "CreatedDateTime DESC", "top": 1})
+        place = _created(newest[0]) - int(self.settle * SECOND) if newest else 0
+        self._ctx.checkpoint(merges=utc_text(place))
+
+    def all(self) -> Iterator[list[dict[str, Any]]]:
+        """Every merge there was, in pages; the cursor stays."""
+        for rows, _, _ in self._pages(0):
+            yield rows
+
+    def __iter__(self) -> Iterator[list[dict[str, Any]]]:
+        """Pages of merges behind the cursor; what is emitted for one is committed before the next is asked for."""
+        found = read_ticks(str(self._ctx.cursor.get("merges", utc_text(0))))
+        start, limit = to_millisecond(found[0]) if found else 0, None
+        for rows, more, clock in self._pages(start):
+            yield rows
+            last = to_millisecond(_created(rows[-1]))
+            behind = last if more else last + MILLISECOND
+            held = settled(behind, clock, self.settle)
+            limit = held if limit is None and held < behind else limit
+            self._ctx.checkpoint(merges=utc_text(max(start, behind if limit is None else min(behind, limit))))
+
+    def _pages(self, start: int) -> Iterator[tuple[list[dict[str, Any]], bool, int | None]]:
+        """Pages from a moment on, each with whether another follows and the server's clock."""
+        skip, more = 0, True
+        condition = f"CreatedDateTime ge {_literal(start, 'datetimeoffset')}"
+        while more:
+            rows, more, clock = self._page({"filter": condition, "orderby": OLDEST_FIRST, "top": PAGE, "skip": skip})
+            skip += len(rows)
+            if rows:
+                yield rows, more, clock
+
+    def _page(self, params: dict[str, Any]) -> tuple[list[dict[str, Any]], bool, int | None]:
+        given = {name: value for name, value in params.items() if value}
+        response = ask(self._ctx, "contactmergerequests/", {"expand": "ContactMergeRequest", **given})
+        root = read_document(response)
+        rows = [_merge_row(read_row(one, KINDS)) for one in inside(links(root, "ContactMergeRequest"))]
+        return rows, bool(rows) and (goes_on(root) or len(rows) >= params["top"]), clock_of(response)
+
+
+def retired(ctx: Context, merge: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a contact that was merged and of the one that is left, as the API has them now."""
+    source = merge["SourceContactID"]
+    gone = {
+        "ContactID": source,
+        "UniqueIdentifier": merge["SourceUniqueIdentifier"],
+        "Status": "Merged",
+        "MergedIntoContactID": merge["DestinationContactID"],
+        "LastModifiedDateTime": merge["CreatedDateTime"],
     }
-    if condition:
-        params["filter"] = condition
-    response = ctx.get(
-        f"{resource.collection}/", params=params, headers={"Accept": "application/xml"}, explain=api_exception
-    )
-    root = read_xml(response)
-    rows = [(_place_of(row, resource), row) for row in _expanded(root, resource, response)]
-    following = any(link.get("rel") == "next" for link in root)
-    return Batch(rows, bool(rows) and (following or len(rows) >= top), _server_time(response))
-
-
-def read_xml(response: requests.Response) -> etree._Element:
-    """The document's root. Raises WorkerError for what is no plain XML document, or is an ApiException."""
-    kind = response.headers.get("Content-Type", "")
-    if "xml" not in kind.lower():
-        raise WorkerError(f"{_address(response)} answered with {kind[:100] or 'no content type'} instead of XML")
     try:
-        root = parse(response.content)
-    except ValueError as error:
-        raise WorkerError(f"{_address(response)} answered with {error}") from None
-    if _name(root) == "ApiException":
-        raise WorkerError(f"{_address(response)} answered with an ApiException: {_exception_text(root)}")
-    return root
+        response = ask(ctx, f"contacts/{source}/", {})  # 308 to the contact that is left, however often it was merged
+    except WorkerError as error:
+        if error.evidence.get("status") != NOT_FOUND:
+            raise
+        return [gone]
+    left = read_row(read_document(response), KINDS)
+    if left.get("ContactID") == source:  # the request is there, and the merge is not
+        return [left]
+    return [gone | {"MergedIntoContactID": left.get("ContactID")}, left]
 
 
-def parse(content: bytes) -> etree._Element:
-    """The root of a plain document: no document type, so no entities. Raises ValueError that says what is wrong."""
-    if len(content) > LARGEST:
-        raise ValueError(f"XML of {len(content)} bytes, where {LARGEST} are the most that is read")
-    parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True
-    )
-    try:
-        root = etree.fromstring(content, parser)
-    except etree.XMLSyntaxError as error:
-        raise ValueError(f"broken XML: {error.msg}") from None
-    info: Any = root.getroottree().docinfo
-    if info.doctype:
-        raise ValueError("a document type declaration, which is refused")
-    return root
+def order_lines(
+    ctx: Context, order: etree._Element, number: int, *, expand: str = ""
+) -> Iterator[list[etree._Element]]:
+    """Links to an order's lines: those that came nested in it, and the pages behind them."""
+    count, more = 0, False
+    for link in links(order, "Lines"):
+        nested = links(link[0], "OrderLine") if len(link) else []
+        yield nested
+        count, more = len(nested), not len(link) or goes_on(link[0])
+    while more:
+        params = {"expand": expand, "orderby": "OrderLineID ASC", "top": PAGE, "skip": count}
+        given = {name: value for name, value in params.items() if value}
+        root = read_document(ask(ctx, f"orders/{number}/lines/", given))
+        found = links(root, "OrderLine")
+        yield found
+        count, more = count + len(found), bool(found) and goes_on(root)
 
 
-def api_exception(response: requests.Response) -> str:
-    """`Code: Message` of an ApiException body; empty for any other."""
-    try:
-        root = parse(response.content)
-    except ValueError:
-        return ""
-    return _exception_text(root) if _name(root) == "ApiException" else ""
+def ask(ctx: Context, path: str, params: dict[str, Any]) -> requests.Response:
+    """One request. Raises WorkerError in the API's own words, TryAgainLater for what passes."""
+    return ctx.get(path, params=params, headers={"Accept": "application/xml"}, explain=api_exception)
 
 
-def read_resource(element: etree._Element) -> dict[str, Any]:
-    """A resource's elements as columns: see the module's docstring."""
-    row: dict[str, Any] = {}
-    for child in element:
-        name = _name(child)
-        if name == "Link":
-            row |= _linked(child)
-        elif len(child):
-            row[name] = read_resource(child)
-        else:
-            row |= _columns(name, (child.text or "").strip())
-    return row
+def _merge_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A merge request with its two contacts as columns."""
+    flat = {name: value for name, value in row.items() if not isinstance(value, dict)}
+    for side in ("Source", "Destination"):
+        info = row.get(f"{side}ContactInfo") or {}
+        flat |= {f"{side}{name}": info.get(name) for name in ("ContactID", "UniqueIdentifier")}
+    if not isinstance(flat.get("DestinationContactID"), int) or not isinstance(flat.get("SourceContactID"), int):
+        raise WorkerError(f"the contact merge request {flat.get('RequestID')} does not name its contacts")
+    return flat
 
 
-def read_ticks(text: str) -> tuple[int, str] | None:
-    """Ticks in UTC and the offset as it was written (`Z`, `+13:00`, or empty: then UTC is meant); None for no time."""
-    found = TIME.fullmatch(text)
+def _created(merge: dict[str, Any]) -> int:
+    found = read_ticks(str(merge.get("CreatedDateTime") or ""))
     if found is None:
-        return None
-    zone = found[3] or ""
-    try:
-        moment = datetime.fromisoformat(found[1] + (zone if zone not in {"", "Z"} else "+00:00"))
-    except ValueError:  # month 13, hour 25
-        return None
-    return (moment - EPOCH) // timedelta(seconds=1) * SECOND + int((found[2] or "0").ljust(7, "0")[:7]), zone
+        raise WorkerError(f"the contact merge request {merge.get('RequestID')} has no CreatedDateTime")
+    return found[0]
 
 
-def utc_text(ticks: int, digits: int = 7) -> str:
-    """A moment as RFC 3339 in UTC, always with as many digits."""
-    seconds, rest = divmod(ticks, SECOND)
-    text = (EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{f'{rest:07d}'[:digits]}Z"
-
-
-def _stored_place(ctx: Context) -> Place | None:
-    if "modified" not in ctx.cursor:
-        return None
-    found = read_ticks(str(ctx.cursor["modified"]))
-    if found is None:
-        raise WorkerError(f"the cursor's modified is {ctx.cursor['modified']!r} and no time")
-    return Place(found[0], int(ctx.cursor.get("id", 0)))
-
-
-def _checkpoint(ctx: Context, place: Place | None) -> None:
-    if place is None:
-        ctx.checkpoint(drained=None)
-    else:
-        ctx.checkpoint(modified=utc_text(place.moment), id=place.id, drained=None)
-
-
-def _settled(ctx: Context, place: Place, server_time: int | None) -> Place | None:
-    """The place to store: `place`, held back behind the server's clock. None to leave the stored one."""
-    if server_time is None or place.moment > server_time + AHEAD * SECOND:
-        return place
-    held = Place(server_time - int(float(ctx.params.get("settle", SETTLE)) * SECOND), BEFORE_ANY)
-    if place <= held:
-        return place
-    stored = _stored_place(ctx)
-    return held if stored is None or stored < held else None
-
-
-def _expanded(root: etree._Element, resource: Resource, response: requests.Response) -> Iterator[dict[str, Any]]:
-    for link in root:
-        if _name(link) != "Link" or link.get("title") != resource.element:
-            continue
-        if not len(link):
-            raise WorkerError(f"{_address(response)} lists {link.get('href')} without its fields: it was not expanded")
-        yield read_resource(link[0])
-
-
-def _place_of(row: dict[str, Any], resource: Resource) -> Place:
-    found = read_ticks(str(row.get("LastModifiedDateTime") or ""))
-    number = row.get(resource.key)
-    if found is None or not isinstance(number, int):
+def _place_of(element: etree._Element, resource: Resource) -> Place:
+    found = read_ticks(text_of(element, "LastModifiedDateTime"))
+    number = text_of(element, resource.key)
+    if found is None or not (number.isascii() and number.isdigit()):
         raise WorkerError(f"{resource.element} {number} has no {resource.key} or LastModifiedDateTime")
-    return Place(found[0], number)
+    return Place(found[0], int(number))
 
 
-def _columns(name: str, text: str) -> dict[str, Any]:
-    if not text:
-        return {name: None}
-    if name.endswith("ID") and text.isascii() and text.isdigit():
-        return {name: int(text)}
-    if name in NUMBERS:
-        return {name: _number(text)}
-    found = read_ticks(text) if name.endswith("DateTime") else None
-    if found is None:
-        return {name: text}
-    ticks, zone = found
-    return {name: utc_text(ticks)} | ({f"{name}Offset": zone} if zone not in {"", "Z"} else {})
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _linked(link: etree._Element) -> dict[str, Any]:
-    """The id of the one resource that a link leads to; links to collections end in no number."""
-    number = (link.get("href") or "").rstrip("/").rpartition("/")[2]
-    title = link.get("title")
-    return {f"{title}ID": int(number)} if title and number.isascii() and number.isdigit() else {}
-
-
-def _literal(ticks: int) -> str:
-    return f"datetime('{utc_text(ticks, digits=3)}')"
-
-
-def _server_time(response: requests.Response) -> int | None:
-    try:
-        return int(parsedate_to_datetime(response.headers["Date"]).timestamp()) * SECOND
-    except (KeyError, ValueError, TypeError):
-        return None
-
-
-def _exception_text(root: etree._Element) -> str:
-    parts = {_name(child): (child.text or "").strip() for child in root}
-    return ": ".join(part for part in (parts.get("Code"), parts.get("Message")) if part) or "without a message"
-
-
-def _name(element: etree._Element) -> str:
-    return str(etree.QName(element).localname)
-
-
-def _address(response: requests.Response) -> str:
-    return response.url.partition("?")[0]
+def _literal(ticks: int, function: str = "datetime") -> str:
+    return f"{function}('{utc_text(ticks, digits=3)}')"

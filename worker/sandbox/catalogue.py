@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from worker.sandbox.dataset import Relation, Resource
+from worker.sandbox.tables import Relation, Resource
 
 EVENTS = Resource(
     name="Event",
@@ -132,15 +132,31 @@ ORDER_LINES = Resource(
         "TaxAmount": "number",
         "LineAmount": "number",
         "AccountCode": "text",
-        "CreatedDateTime": "instant",
-        "LastModifiedDateTime": "instant",
     },
     relations=(Relation("Order", "orders"), Relation("Registration", "registrations")),
     scope="",
     revised="Description",
     place="orders/{Order}/lines/{number}/",
+    part_of="Order",
 )
 
-RESOURCES = {one.collection: one for one in (EVENTS, REGISTRATIONS, CONTACTS, ORDERS, ORDER_LINES)}
+MERGE_REQUESTS = Resource(
+    name="ContactMergeRequest",
+    collection="contactmergerequests",
+    element="ContactMergeRequests",
+    key="RequestID",
+    fields={
+        "RequestID": "text",
+        "SourceContactInfo": "group",
+        "DestinationContactInfo": "group",
+        "CreatedDateTime": "local",
+    },
+    relations=(),
+    scope="contacts",
+    revised="",
+    place="contactmergerequests/{key}/",
+)
+
+RESOURCES = {one.collection: one for one in (EVENTS, REGISTRATIONS, CONTACTS, ORDERS, ORDER_LINES, MERGE_REQUESTS)}
 #: Collections at the root; order lines are reached through their order only.
-AT_ROOT = ("events", "registrations", "contacts", "orders")
+AT_ROOT = ("events", "registrations", "contacts", "orders", "contactmergerequests")

@@ -12,6 +12,7 @@ import inspect
 import json
 from typing import TYPE_CHECKING, Any
 
+from worker.sandbox.control_rows import ROW_OPERATIONS
 from worker.sandbox.faults import Fault
 from worker.sandbox.identity import SCOPES
 from worker.sandbox.messages import Response, json_response
@@ -37,6 +38,7 @@ def perform(state: State, operation: str, arguments: dict[str, Any]) -> dict[str
     except TypeError as fault:
         raise BadControl(f"{operation}: {fault}") from None
     with state.lock:
+        state.dataset.settle(state.now())
         return function(state, **arguments)
 
 
@@ -63,7 +65,7 @@ def _stats(state: State) -> dict[str, Any]:
         **state.tally.shown(),
         "active_grants": len(users),
         "grants": {user: users.count(user) for user in dict.fromkeys(users)},
-        "rows": {name: len(table.rows) for name, table in state.dataset.tables.items()},
+        "rows": state.dataset.tables.sizes(),
         "planned_faults": state.faults.shown(),
     }
 
@@ -127,48 +129,6 @@ def _clear_faults(state: State) -> dict[str, Any]:
     return {"cleared": state.faults.clear()}
 
 
-def _rows(state: State, collection: str) -> dict[str, Any]:
-    _known(state, collection)
-    return {"rows": state.dataset.shown(collection)}
-
-
-def _touch(
-    state: State, collection: str, count: int = 1, numbers: list[int] | None = None, equal: bool = False
-) -> dict[str, Any]:
-    chosen = _chosen(state, collection, count, numbers)
-    return {"numbers": state.dataset.touch(collection, chosen, state.now(), equal=equal)}
-
-
-def _insert(state: State, collection: str, count: int = 1, equal: bool = False) -> dict[str, Any]:
-    _known(state, collection)
-    return {"numbers": state.dataset.insert(collection, _counted(count), state.now(), equal=equal)}
-
-
-def _delete(state: State, collection: str, count: int = 1, numbers: list[int] | None = None) -> dict[str, Any]:
-    return {"numbers": state.dataset.delete(collection, _chosen(state, collection, count, numbers))}
-
-
-def _chosen(state: State, collection: str, count: int, numbers: list[int] | None) -> list[int]:
-    _known(state, collection)
-    if numbers is None:
-        return state.dataset.pick(collection, _counted(count))
-    missing = [number for number in numbers if number not in state.dataset.tables[collection].rows]
-    if missing:
-        raise BadControl(f"{collection} has no number {missing[0]!r}")
-    return list(dict.fromkeys(numbers))
-
-
-def _known(state: State, collection: str) -> None:
-    if collection not in state.dataset.tables:
-        raise BadControl(f"unknown collection {collection!r}; known are {', '.join(state.dataset.tables)}")
-
-
-def _counted(count: object) -> int:
-    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-        raise BadControl(f"count: {count!r} is no whole number from 0 up")
-    return count
-
-
 OPERATIONS: dict[str, Callable[..., dict[str, Any]]] = {
     "stats": _stats,
     "reset_stats": _reset_stats,
@@ -180,10 +140,7 @@ OPERATIONS: dict[str, Callable[..., dict[str, Any]]] = {
     "advance": _advance,
     "fault": _fault,
     "clear_faults": _clear_faults,
-    "rows": _rows,
-    "touch": _touch,
-    "insert": _insert,
-    "delete": _delete,
+    **ROW_OPERATIONS,
 }
 #: Operations that GET may ask for.
 READ_ONLY = ("stats", "settings", "rows")

@@ -64,22 +64,42 @@ class ControlMethods(ABC):
         return list(self.call("rows", collection=collection)["rows"])
 
     def touch(
-        self, collection: str, count: int = 1, *, numbers: Sequence[int] | None = None, equal: bool = False
+        self,
+        collection: str,
+        count: int = 1,
+        *,
+        numbers: Sequence[int] | None = None,
+        equal: bool = False,
+        late: float = 0.0,
     ) -> list[int]:
         """Change `count` rows drawn by the seed, or these; their numbers.
 
         Each gets a timestamp of its own, one tick after the other (so hundreds share a millisecond, which is as far
-        as a filter sees); `equal` gives all the same.
+        as a filter sees); `equal` gives all the same. The change shows `late` seconds after its timestamp. An order
+        line's change is one of its order.
         """
-        return self._rows_changed("touch", collection, count, numbers, equal=equal)
+        return self._rows_changed("touch", collection, count, numbers, equal=equal, late=late)
 
-    def insert(self, collection: str, count: int = 1, *, equal: bool = False) -> list[int]:
-        """New rows; their numbers."""
-        return self._rows_changed("insert", collection, count, None, equal=equal)
+    def insert(
+        self, collection: str, count: int = 1, *, equal: bool = False, late: float = 0.0, owner: int | None = None
+    ) -> list[int]:
+        """New rows; their numbers. `owner`: the order that new lines belong to."""
+        chosen = {} if owner is None else {"owner": owner}
+        return self._rows_changed("insert", collection, count, None, equal=equal, late=late, **chosen)
 
     def delete(self, collection: str, count: int = 1, *, numbers: Sequence[int] | None = None) -> list[int]:
         """Remove `count` rows drawn by the seed, or these; their numbers."""
         return self._rows_changed("delete", collection, count, numbers)
+
+    def merge(
+        self, source: int | None = None, destination: int | None = None, *, renew: bool = False
+    ) -> dict[str, int]:
+        """Merge a contact into another, or two that the seed draws: `source`, `destination`, number of the `request`.
+
+        `renew`: registrations and orders that change hands count as modified.
+        """
+        chosen = {} if source is None or destination is None else {"source": source, "destination": destination}
+        return self.call("merge", renew=renew, **chosen)
 
     def _rows_changed(
         self, operation: str, collection: str, count: int, numbers: Sequence[int] | None, **options: object

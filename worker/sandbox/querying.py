@@ -17,7 +17,8 @@ from worker.sandbox.values import Local
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from worker.sandbox.dataset import Dataset, Resource, Row, Table
+    from worker.sandbox.dataset import Dataset
+    from worker.sandbox.tables import Resource, Row, Table
 
 DEFAULT_TOP = 100
 MAX_TOP = 250

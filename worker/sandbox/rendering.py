@@ -11,12 +11,14 @@ from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
 
 from worker.sandbox.filtering import BadQuery
-from worker.sandbox.values import shown
+from worker.sandbox.querying import DEFAULT_TOP
+from worker.sandbox.values import Group, Value, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker.sandbox.dataset import Dataset, Relation, Resource, Row
+    from worker.sandbox.dataset import Dataset
+    from worker.sandbox.tables import Relation, Resource, Row
 
 SCHEMA = "http://schemas.arlo.co/api/2012/02/auth"
 MEDIA = "application/xml"
@@ -62,7 +64,7 @@ class Renderer:
         """One resource."""
         if not expansion and row.document:
             return row.document
-        values = "".join(_element(name, row) for name in resource.fields if name in row.values)
+        values = "".join(_element(name, row.values[name]) for name in resource.fields if name in row.values)
         links = [_link("self", self._base + row.path(resource))]
         links += [self._related(resource, row, relation, expansion or {}) for relation in resource.relations]
         document = f"<{resource.name}>{values}{''.join(links)}</{resource.name}>"
@@ -78,7 +80,9 @@ class Renderer:
             if relation.title not in expansion:
                 return _link(rel, href, relation.title)
             rows = target.group(relation.back, row.number)
-            return _link(rel, href, relation.title, self.rows(target.resource, rows, expansion[relation.title], href))
+            following = f"{href}?skip={DEFAULT_TOP}" if len(rows) > DEFAULT_TOP else ""
+            inside = self.rows(target.resource, rows[:DEFAULT_TOP], expansion[relation.title], href, following)
+            return _link(rel, href, relation.title, inside)
         if relation.title not in row.references:
             return ""
         other = target.rows.get(row.references[relation.title])
@@ -126,8 +130,10 @@ def encoded(parameters: dict[str, str]) -> str:
     return "&".join(f"{quote(name)}={quote(value, safe=',/()')}" for name, value in parameters.items())
 
 
-def _element(name: str, row: Row) -> str:
-    text = shown(row.values[name])
+def _element(name: str, value: Value) -> str:
+    if isinstance(value, Group):
+        return f"<{name}>{''.join(_element(inner, one) for inner, one in value.items())}</{name}>"
+    text = shown(value)
     return f"<{name}>{escape(text)}</{name}>" if text else f"<{name}/>"
 
 

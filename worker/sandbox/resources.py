@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from worker.sandbox.canned import canned, challenge, rate_limited, spoiled
-from worker.sandbox.catalogue import AT_ROOT
+from worker.sandbox.catalogue import AT_ROOT, RESOURCES
 from worker.sandbox.faults import AFTER
 from worker.sandbox.filtering import BadQuery
 from worker.sandbox.messages import DuplicateParameter, Response, xml_response
@@ -21,9 +21,9 @@ from worker.sandbox.rendering import Renderer, encoded, exception, read_expansio
 from worker.sandbox.tokens import TokenRejected
 
 if TYPE_CHECKING:
-    from worker.sandbox.dataset import Row, Table
     from worker.sandbox.messages import Request
     from worker.sandbox.state import State
+    from worker.sandbox.tables import Row, Table
     from worker.sandbox.tokens import Access
 
 PREFIX = "/api/2012-02-01/auth/resources/"
@@ -71,6 +71,14 @@ def api(request: Request, state: State) -> Response:
 
 
 def _answer(request: Request, state: State) -> Response:
+    """The handler's own answer, from the rows as they are now; then they may change."""
+    state.dataset.settle(state.now())
+    response = _considered(request, state)
+    state.churn.step(state.settings.churn, state.settings.churn_crowd, state.now())
+    return response
+
+
+def _considered(request: Request, state: State) -> Response:
     seconds = state.wait_for_rate()
     if seconds:
         return rate_limited(max(1, math.ceil(seconds)))
@@ -111,7 +119,7 @@ def _missing_scopes(segments: list[str], access: Access, state: State) -> list[s
     demanded = state.settings.required_scopes.get(collection)
     if demanded is not None:
         return missing + ([] if demanded in granted else [demanded])
-    own = state.dataset.tables[collection].resource.scope or "all_claims"
+    own = RESOURCES[collection].scope or "all_claims"
     return missing + ([] if own in granted or "all_claims" in granted else [own])
 
 
@@ -136,7 +144,7 @@ def _document(request: Request, segments: list[str], state: State) -> str:
         raise Problem(HTTPStatus.FORBIDDEN, "You are not permitted to access this resource.")
     renderer = Renderer(state.dataset, state.api_base)
     if not segments:
-        return renderer.root([state.dataset.tables[name].resource for name in AT_ROOT])
+        return renderer.root([RESOURCES[name] for name in AT_ROOT])
     parameters = request.parameters()
     place = find(segments, state)
     resource = place.table.resource
@@ -162,16 +170,40 @@ def find(segments: list[str], state: State) -> Place:
     if segments[0] not in AT_ROOT:
         raise _missing()
     place = Place(tables[segments[0]])
-    for segment in segments[1:]:
-        place = _row(place, segment) if place.row is None else _sub_collection(place, segment, state)
+    for position, segment in enumerate(segments[1:], start=1):
+        if place.row is not None:
+            place = _sub_collection(place, segment, state)
+            continue
+        _follow_merge(segments, position, state)
+        place = _row(place, segment)
     return place
 
 
 def _row(place: Place, segment: str) -> Place:
-    row = place.table.rows.get(int(segment)) if segment.isascii() and segment.isdigit() else None
+    row = _numbered(place.table, segment)
     if row is None or (place.among is not None and row not in place.among):
         raise _missing()
     return Place(place.table, row)
+
+
+def _numbered(table: Table, segment: str) -> Row | None:
+    """The row of that number, or of that text where the key is one."""
+    key = table.resource.key
+    if table.resource.fields[key] == "text":
+        return next((row for row in table.rows.values() if row.values[key] == segment), None)
+    return table.rows.get(int(segment)) if segment.isascii() and segment.isdigit() else None
+
+
+def _follow_merge(segments: list[str], position: int, state: State) -> None:
+    """308 to the same path below the contact that this one was merged into, one merge at a time."""
+    number = segments[position]
+    if position != 1 or segments[0] != "contacts" or not (number.isascii() and number.isdigit()):
+        return
+    destination = state.dataset.merged.get(int(number))
+    if destination is not None:
+        target = "/".join([segments[0], str(destination), *segments[2:]])
+        where = ("Location", f"{state.api_base}{target}/")
+        raise Problem(HTTPStatus.PERMANENT_REDIRECT, f"The contact was merged into contact {destination}.", where)
 
 
 def _sub_collection(place: Place, segment: str, state: State) -> Place:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import uuid
 from decimal import Decimal
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
 from worker.sandbox.catalogue import RESOURCES
-from worker.sandbox.dataset import Dataset, Row, Table
+from worker.sandbox.dataset import Dataset
+from worker.sandbox.tables import Row, Table, Tables
 from worker.sandbox.values import TICKS, TICKS_PER_MS, Instant, Local, Value
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 START = 1_735_689_600 * TICKS
 DAY = 86_400 * TICKS
 YEAR_SECONDS = 300 * 86_400
+#: A moment that nothing seeded comes after.
+LATEST = START + YEAR_SECONDS * TICKS + 61 * DAY
 #: First numbers; the provider's collections do not start at 1 either.
 FIRST = {"events": 41, "registrations": 7001, "contacts": 512, "orders": 90, "orderlines": 1}
 #: Places in the order of modification (from, to) that share one moment: around rows 100 and 250.
@@ -38,27 +42,29 @@ COMMENTS = ("Vegetarian", 'Said "maybe" <twice>', "Needs a ramp & parking", "日
 
 
 def seeded_dataset(rows: int, seed: int) -> Dataset:
-    """All tables with `rows` rows in each collection and one to three lines for each order."""
+    """All tables with `rows` rows in each collection, twice as many order lines, and no merge so far."""
     makers = _makers(rows)
 
-    def new_row(collection: str, number: int, moment: int) -> Row:
+    def new_row(collection: str, number: int, moment: int, owner: int | None) -> Row:
         row = makers[collection](Random(f"{seed} {collection} {number}"), number)
+        if owner is not None:
+            row.references[RESOURCES[collection].part_of] = owner
         _stamp(row, moment, moment)
         return row
 
-    tables: dict[str, Table] = {}
-    for collection, resource in RESOURCES.items():
-        rng = Random(f"{seed} {collection}")
-        count = rows if collection != "orderlines" else rows * 2
-        made = []
-        for number in range(FIRST[collection], FIRST[collection] + count):
+    def table(collection: str, count: int) -> Table:
+        rng, made = Random(f"{seed} {collection}"), list[Row]()
+        for number in range(FIRST.get(collection, 1), FIRST.get(collection, 1) + count):
             row = makers[collection](rng, number)
             created = START + rng.randrange(YEAR_SECONDS) * TICKS + _fraction(rng)
             _stamp(row, created, created + rng.randrange(60 * 86_400) * TICKS + rng.randrange(TICKS))
             made.append(row)
         _tie(made)
-        tables[collection] = Table(resource, made)
-    return Dataset(tables, new_row, seed)
+        return Table(RESOURCES[collection], made)
+
+    counts = dict.fromkeys(RESOURCES, rows) | {"orderlines": rows * 2, "contactmergerequests": 0}
+    tables = Tables({name: (count, partial(table, name, count)) for name, count in counts.items()})
+    return Dataset(tables, new_row, seed, LATEST)
 
 
 def _fraction(rng: Random) -> int:

@@ -55,6 +55,9 @@ class Settings:
     date_skew: float = 0.0
     #: Large API answers are compressed for clients that accept it.
     gzip: bool = False
+    #: How likely something happens to the rows after an API answer, 0 to 1, and the most rows that get one moment then.
+    churn: float = 0.0
+    churn_crowd: int = 600
     #: Collection name to the one scope that it demands, instead of its own scope or `all_claims`.
     required_scopes: Mapping[str, str] = field(default_factory=dict)
 

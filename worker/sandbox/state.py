@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
+from worker.sandbox.churn import Churn
 from worker.sandbox.faults import FaultPlan
 from worker.sandbox.seeding import seeded_dataset
 from worker.sandbox.tally import Tally
@@ -29,6 +30,7 @@ class State:
         self.faults = FaultPlan()
         self.tokens = TokenKeeper(lambda: self.settings, lambda: self.tally)
         self.dataset = seeded_dataset(config.rows, config.seed)
+        self.churn = Churn(self.dataset, config.seed)
         #: Consent pages that were shown and not answered yet, by their one-time id.
         self.asked: dict[str, Asked] = {}
         #: Times of the API requests in the current rate window, oldest first.

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
-Kind = Literal["number", "text", "instant", "local", "flag"]
+Kind = Literal["number", "text", "instant", "local", "flag", "group"]
 
 TICKS = 10_000_000
 TICKS_PER_MS = 10_000
@@ -46,7 +46,13 @@ class Local(NamedTuple):
         return f"{there:%Y-%m-%dT%H:%M:%S}.{self.ticks % TICKS // TICKS_PER_MS:03d}{sign}{hours:02d}:{minutes:02d}"
 
 
-Value = int | Decimal | str | bool | Instant | Local
+class Group(dict[str, "int | str"]):
+    """Elements in an element."""
+
+    __slots__ = ()
+
+
+Value = int | Decimal | str | bool | Instant | Local | Group
 
 
 def shown(value: Value) -> str:

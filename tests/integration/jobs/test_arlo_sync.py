@@ -47,7 +47,7 @@ def test_arlo_first_sync_copies_every_row_whatever_the_page_size(arlo, sqlite_si
 def test_arlo_pages_bring_their_rows_along(arlo, sqlite_sink):
     """300 rows in pages of 250 take two requests: no row is asked for by itself."""
     arlo.run("registrations", sqlite_sink)
-    assert len(arlo.asked) == 2
+    assert len([url for url in arlo.asked if "/registrations/" in url]) == 2
 
 
 def test_arlo_sync_without_changes_delivers_nothing(arlo, sqlite_sink):

@@ -15,10 +15,10 @@ def links(element):
 
 
 def test_root_links_to_all_collections(client, access):
-    """The entry document names the four collections."""
+    """The entry document names the collections."""
     root = ET.fromstring(client.get("", access).content)
     titles = {link.get("title") for link in root.findall("Link")} - {None}
-    assert titles == {"Events", "Registrations", "Contacts", "Orders"}
+    assert titles == {"Events", "Registrations", "Contacts", "Orders", "ContactMergeRequests"}
 
 
 def test_collection_holds_links_only(client, access):

@@ -12,13 +12,19 @@ BASE = "https://acme.arlo.test/api/2012-02-01/auth/resources/"
 
 
 @pytest.fixture
-def events(tmp_path):
-    """The job, loaded as the daemon loads it."""
+def jobs(tmp_path):
+    """The jobs, loaded as the daemon loads them."""
     copy = tmp_path / "arlo.py"
     copy.write_bytes((Path(__file__).parents[3] / "jobs" / "arlo.py").read_bytes())
     copy.chmod(0o644)
     tmp_path.chmod(0o755)
-    return load_jobs([tmp_path]).get("arlo.events").function
+    return load_jobs([tmp_path])
+
+
+@pytest.fixture
+def events(jobs):
+    """The simplest of them."""
+    return jobs.get("arlo.events").function
 
 
 def _document(*rows):
@@ -91,3 +97,53 @@ def test_arlo_clocks_that_are_unrelated_do_not_hold_the_place_back(events):
     answer = Answer(xml=_document((41, "2027-01-09T20:15:00Z", "")), headers={"Date": "Thu, 01 Jan 2026 00:00:00 GMT"})
     result = run_job(events, responses=[answer], api_base=BASE)
     assert result.cursor["modified"] == "2027-01-09T20:15:00.0000000Z"
+
+
+ORDER = (
+    f'<Orders><Link title="Order" href="{BASE}orders/90/"><Order><OrderID>90</OrderID><Total>230.00</Total>'
+    "<LineAmountsTaxInclusive>false</LineAmountsTaxInclusive><SubTotal>n/a</SubTotal>"
+    "<LastModifiedDateTime>2026-01-09T20:15:00Z</LastModifiedDateTime>"
+    f'<Link title="BillToContact" href="{BASE}contacts/512/"/><Link title="Lines" href="{BASE}orders/90/lines/"/>'
+    "</Order></Link></Orders>"
+)
+LINES = (
+    f'<OrderLines><Link title="OrderLine" href="{BASE}orders/90/lines/1/"><OrderLine><OrderLineID>1</OrderLineID>'
+    "<LineNumber>1</LineNumber><UnitAmount>0.1230</UnitAmount><Quantity>2</Quantity></OrderLine></Link></OrderLines>"
+)
+NO_MERGES = "<ContactMergeRequests/>"
+
+
+def test_arlo_page_that_is_too_large_is_asked_for_in_a_smaller_one(jobs):
+    """Orders of very many lines: half as many at once. Lines that were not expanded are asked for."""
+    huge = f"<Orders>{' ' * (9 << 20)}</Orders>"
+    answers = [Answer(xml=one) for one in (NO_MERGES, huge, ORDER, LINES, NO_MERGES)]
+    result = run_job(jobs.get("arlo.orders").function, responses=answers, api_base=BASE)
+    assert ["top=250" in result.urls[1], "top=125" in result.urls[2]] == [True, True]
+    assert result.urls[3].startswith(f"{BASE}orders/90/lines/?expand=OrderLine")
+    [line] = result.rows["orderlines"]
+    assert (line["OrderID"], line["LineNumber"], line["UnitAmount"]) == (90, 1, "0.1230")
+
+
+def test_arlo_order_has_flags_and_amounts_and_keeps_what_is_neither(jobs):
+    """What cannot be read as the kind that its name stands for stays as it came."""
+    answers = [Answer(xml=one) for one in (NO_MERGES, ORDER, LINES, NO_MERGES)]
+    result = run_job(jobs.get("arlo.orders").function, responses=answers, api_base=BASE)
+    assert result.rows["orders"] == [
+        {
+            "OrderID": 90,
+            "Total": "230.00",
+            "LineAmountsTaxInclusive": False,
+            "SubTotal": "n/a",
+            "LastModifiedDateTime": "2026-01-09T20:15:00.0000000Z",
+            "BillToContactID": 512,
+        }
+    ]
+
+
+def test_arlo_merge_request_without_its_contacts_is_told(jobs):
+    """Nothing is retired on a guess."""
+    inside = "<ContactMergeRequest><RequestID>a</RequestID></ContactMergeRequest>"
+    request = f'<ContactMergeRequests><Link title="ContactMergeRequest">{inside}</Link></ContactMergeRequests>'
+    answers = [Answer(xml="<Contacts/>"), Answer(xml=request)]
+    with pytest.raises(WorkerError, match="merge request a does not name its contacts"):
+        run_job(jobs.get("arlo.contacts").function, responses=answers, api_base=BASE)

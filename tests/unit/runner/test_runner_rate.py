@@ -5,9 +5,13 @@ from __future__ import annotations
 import threading
 
 import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
 
 from worker.clock import SystemClock
 from worker.config.model import RateLimit
+from worker.jobs.limit_fields import LONGEST_WAIT
 from worker.runner.rate import RateLimiter
 from worker.testing import ManualClock
 
@@ -209,3 +213,27 @@ class TestAnswers:
         made = limiter()
         made.heard("acme", answer(200, HERE, X_RateLimit_Remaining="0", X_RateLimit_Reset="30"))
         assert [made.reserve("acme", HERE), made.reserve("globex", HERE)] == [30, 0]
+
+
+_HOSTILE = st.one_of(
+    st.text(max_size=40),
+    st.sampled_from(
+        ["-1", "²", "1e9", "9" * 400, "99999999999", "Fri, 31 Dec 9999 23:59:59 GMT", "//[", "0", '"a";r=0;t=-1']
+    ),
+    st.integers(-5, 10**12).map(str),
+)
+_FIELDS = st.dictionaries(
+    st.sampled_from(["Retry-After", "Date", "Location", "RateLimit", "X-RateLimit-Remaining", "X-RateLimit-Reset"]),
+    _HOSTILE,
+)
+
+
+@given(st.sampled_from([200, 202, 302, 307, 403, 429, 503]), _FIELDS, st.sampled_from([HERE, "", "https://[half", "x"]))
+def test_hostile_answers_never_raise_and_hold_nobody_for_centuries(status, fields, url):
+    """Whatever the fields hold, and wherever they come from."""
+    response = requests.Response()
+    response.status_code, response.url = status, url
+    response.headers.update(fields)
+    made = RateLimiter((RateLimit(9, 60.0, "host"),), ManualClock())
+    made.heard("acme", response)
+    assert 0 <= made.reserve("acme", HERE) <= LONGEST_WAIT
