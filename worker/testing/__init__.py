@@ -6,6 +6,8 @@
         result = run_job(invoices, responses={"/invoices": [{"id": 1, "updated_at": "2026-01-01T00:00:00Z"}]})
         assert result.rows["invoices"] == [{"id": 1, "updated_at": "2026-01-01T00:00:00Z"}]
 
+Instead of `responses`, `recording="invoices.yaml"` replays what `worker jobs run JOB --dry-run --record` has kept.
+
 May import any lower layer; imports `worker.jobs` and requests only. Start reading at `job_run`.
 """
 
