@@ -17,6 +17,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 
 import daemon_load
+import pipelines
 import session_cost
 import sinks
 import stampede
@@ -31,6 +32,7 @@ BENCHMARKS = {
     "startup": startup,
     "daemon": daemon_load,
     "sinks": sinks,
+    "pipelines": pipelines,
 }
 PARTS = ("requests", "urllib3", "requests-oauthlib", "Authlib", "google-auth", "SQLAlchemy")
 

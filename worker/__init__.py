@@ -6,6 +6,7 @@ The layers of the house are listed in docs/architecture.md; a module imports onl
 
 from worker.jobs.context import Context
 from worker.jobs.decorator import job
+from worker.jobs.validators import validator
 
-__all__ = ["Context", "job"]
+__all__ = ["Context", "job", "validator"]
 __version__ = "0.1.0"

@@ -31,7 +31,7 @@ from worker.accounts.carrier import Carrier, is_repeatable, replayable
 from worker.accounts.cookies import few_cookies
 from worker.accounts.pace import NoPace
 from worker.errors import Misconfigured, ScopeMissing, WorkerError
-from worker.jobs.addresses import origin, resolve
+from worker.jobs.addresses import origin, plain, resolve
 from worker.oauth.bearer import STANDARD_FIELD, field_value
 from worker.store.records import SCOPE_MISSING, consent_remedy
 
@@ -267,9 +267,8 @@ class AccountSession(requests.Session):
         try:
             load(response, self._settings.largest_answer)
         except UnreadableError as error:
-            url = (response.url or "").partition("?")[0]
             raise WorkerError(
-                f"{response.request.method} {url}: {error}",
+                f"{response.request.method} {plain(response.url)}: {error}",
                 hint="ask for less at once, or stream it; or set largest_answer under [integrations.NAME]",
                 evidence={"status": response.status_code},
             ) from None

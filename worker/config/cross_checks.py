@@ -25,6 +25,7 @@ def check_references(readings: Readings, faults: Faults) -> None:
     for job in readings["jobs"].values():
         _refers(job, "integration", readings["integrations"])
         _refers(job, "sink", readings["sinks"])
+        _takes_deletions(job, readings["sinks"])
         if job["timezone"] is None and "timezone" not in job.faulty:
             job.values["timezone"] = readings["worker"][""]["timezone"]
     _one_file_each(readings)
@@ -68,6 +69,16 @@ def _refers(job: Reading, option: str, known: Mapping[str, object]) -> None:
         return
     mend = suggestion(name, known) or f"; write [{option}s.{name}], or one of: {_listed(known)}"
     job.refuse(option, f'"{name}" does not exist{mend}')
+
+
+def _takes_deletions(job: Reading, sinks: Mapping[str, Reading]) -> None:
+    sink = sinks.get(job["sink"] or "")
+    if sink is None or sink["type"] != "dlt":
+        return
+    for number, resource in enumerate(job["resources"] or (), start=1):
+        if resource.deletions:
+            spot = job.spot.inside("resources").item(number).inside("deletions")
+            spot.refuse("a sink of type dlt takes no rows away; remove it")
 
 
 def _listed(known: Mapping[str, object]) -> str:

@@ -62,8 +62,8 @@ from worker import Context, job
 @job(scopes=[])
 def contacts(ctx: Context) -> None:
     """Copy contacts changed since the last run."""
-    since = ctx.cursor.get("changed", "1970-01-01T00:00:00Z")
-    for page in ctx.pages("contacts", params={"since": since}):
+    since = ctx.cursor.get("changed", ctx.since or "1970-01-01T00:00:00Z")
+    for page in ctx.pages("contacts", params={"since": since, "until": ctx.until}):
         ctx.emit("contacts", page.rows, key="id")
         if page.rows:
             ctx.checkpoint(changed=page.last("updated_at"))
@@ -83,7 +83,8 @@ Next, in {folder}:
   1. describe your provider in config.toml ([integrations.NAME]), then: worker config check
   2. worker secrets set NAME client_secret
   3. worker enroll NAME ACCOUNT
-  4. write your job in jobs/first.py and try it: worker jobs run first-contacts --dry-run
+  4. write your job in jobs/first.py (or begin one with its test: worker jobs new NAME), and try it:
+     worker jobs run first-contacts --dry-run
   5. worker run
 Keep a copy of {KEYRING_FILE} somewhere else: without it the store cannot be read by anybody, you included.
 """

@@ -197,6 +197,8 @@ class ResourceConfig:
     #: The resource whose rows its path is made from, and the fields taken from them.
     parent: str | None
     parent_fields: tuple[str, ...]
+    #: Whether rows that a full listing does not name are gone.
+    deletions: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from worker.errors import Misconfigured
 
@@ -33,3 +33,13 @@ def origin(url: str) -> str:
     except ValueError:  # a port of a million, half an IPv6 address
         return ""
     return f"{scheme}://{(parts.hostname or '').lower()}:{port}"
+
+
+def plain(url: str | None) -> str:
+    """An address without what may be secret in it: credentials, query, fragment. "the other side" for what is none."""
+    try:
+        parts = urlsplit(url or "")
+    except ValueError:  # as above
+        return "the other side"
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", "")) if host else "the other side"

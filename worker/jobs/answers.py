@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import TryAgainLater, WorkerError
+from worker.jobs.addresses import plain
 from worker.jobs.json_body import read_json
 from worker.jobs.limit_fields import LONGEST_WAIT, exhausted_for, read_date, read_quotas
 from worker.redact import scrub_patterns
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
 #: Request timeout, too many requests; every 5xx counts as well (RFC 9110 section 15).
 _TRANSIENT = frozenset({408, 425, 429})
 _SERVER_ERROR = 500
-_TOO_MANY = 429
-#: Nothing new since the validator that the request named (RFC 9110 section 15.4.5).
-NOT_MODIFIED = 304
+#: What an API answers whose limit is used up: RFC 6585 section 4, and GitHub.
+_TOO_MANY, _FORBIDDEN = 429, 403
 #: Characters of a body shown in an error: a sentence or two, not a page.
 _EXCERPT = 300
 #: Levels of an error's JSON that are searched for it.
@@ -35,28 +35,36 @@ def require_success(
 ) -> requests.Response:
     """The response itself when its status is 2xx.
 
-    Raises TryAgainLater for 408, 425, 429 and 5xx, WorkerError otherwise. `now` is a wall time in seconds, used only
-    for a Retry-After date in an answer that has no Date.
+    Raises TryAgainLater for what a pause mends (`is_passing`), WorkerError otherwise. `now` is a wall time in seconds,
+    used only for dates in an answer that has no Date.
     """
     if 200 <= response.status_code < 300:  # noqa: PLR2004 - the class of successes, RFC 9110 section 15.3
         return response
     sentence = (explain(response) if explain is not None else "") or _sentence(response)
-    url = response.url.partition("?")[0]
+    url = plain(response.url)
     message = f"{response.request.method or 'GET'} {url} answered {response.status_code}"
     reason = f" {_one_line(response.reason)}" if response.reason else ""
     text = scrub_patterns(f"{message}{reason}{': ' + sentence if sentence else ''}")
     evidence: dict[str, object] = {"status": response.status_code, "url": scrub_patterns(url)}
-    if response.status_code in _TRANSIENT or response.status_code >= _SERVER_ERROR:
+    if is_passing(response, now):
         raise TryAgainLater(text, after=asked_wait(response, now), evidence=evidence)
     raise WorkerError(text, evidence=evidence)
 
 
+def is_passing(response: requests.Response, now: float) -> bool:
+    """Whether a pause mends it: 408, 425, 429, 5xx, and a 403 that says how long."""
+    status = response.status_code
+    if status == _FORBIDDEN:
+        return asked_wait(response, now) is not None
+    return status in _TRANSIENT or status >= _SERVER_ERROR
+
+
 def asked_wait(response: requests.Response, now: float) -> float | None:
-    """Seconds for which the other side wants to be left alone: its Retry-After, or with a 429 until it has told that
-    there is room again; None when it did not say.
+    """Seconds for which the other side wants to be left alone: its Retry-After, or with a 429 or 403 until something is
+    left of every quota; None when it did not say.
     """
     asked = retry_after(response, now)
-    if asked is None and response.status_code == _TOO_MANY:
+    if asked is None and response.status_code in {_TOO_MANY, _FORBIDDEN}:
         return exhausted_for(read_quotas(response.headers, now))
     return asked
 
@@ -67,6 +75,8 @@ def retry_after(response: requests.Response, now: float) -> float | None:
     A date is measured against the answer's own Date, so that a clock that is off here does no harm.
     """
     text = response.headers.get("Retry-After", "").strip()
+    if not text:
+        return None
     if text.isascii() and text.isdigit():
         return float(text) if len(text) <= len(str(LONGEST_WAIT)) else None
     moment = read_date(text)

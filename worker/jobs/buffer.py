@@ -79,6 +79,8 @@ class Buffer:
         self._cursor = session.cursor
         self._pending: dict[str, _Rows] = {}
         self._listings: dict[str, Listing] = {}
+        #: Tables of which rows were handed over or seen.
+        self.tables: set[str] = set()
         #: Rows handed over by the job so far.
         self.emitted = 0
         #: Rows committed so far, as the sink counts them.
@@ -123,6 +125,7 @@ class Buffer:
                 pending = self._pending[table] = _Rows(names, self._folder)
             if pending.key != names:
                 raise WorkerError(f"rows for {table} were emitted with the key {names}, and before with {pending.key}")
+            self.tables.add(table)
             listing = self._listing_of(table, names)
             shape = self.run.shapes.setdefault(table, Shape())
             for row in single:
@@ -142,6 +145,7 @@ class Buffer:
         names = (key,) if isinstance(key, str) else tuple(key)
         given = [keys] if isinstance(keys, str | bytes | Mapping) else keys
         with self._lock:
+            self.tables.add(table)
             listing = self._listings.setdefault(table, Listing(self._folder))
             listing.name_key(table, names)
             listing.add(table, given)

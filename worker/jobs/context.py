@@ -73,12 +73,16 @@ class Context(Protocol):
         params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         explain: Callable[[requests.Response], str] | None = None,
+        changed_since: Mapping[str, Any] | None = None,
     ) -> requests.Response:
         """GET `path`; the answer is a success (2xx).
 
-        Raises TryAgainLater (408, 429, 5xx; `after` is the whole Retry-After) and WorkerError (any other failure);
-        `explain` reads the API's own words from an error's body. For answers to be read whatever their status, use
-        `ctx.session.get(ctx.url(path))`.
+        With `changed_since`, a validator from the cursor (`worker.validator`), it may be a 304 without a body: nothing
+        has changed.
+
+        Raises TryAgainLater (408, 429, 5xx, a 403 that says how long; `after` is the whole wait) and WorkerError (any
+        other failure); `explain` reads the API's own words from an error's body. For answers to be read whatever their
+        status, use `ctx.session.get(ctx.url(path))`.
         """
 
     def pages(

@@ -77,7 +77,7 @@ def _usual_place(response: requests.Response, body: Any) -> Any:
         return lists[0]
     raise WorkerError(
         f"{_place(response)}: cannot tell which part of the answer holds the rows; it has {_names(body)}",
-        hint='name it: ctx.pages(path, rows="some.path")',
+        hint='name it: rows="some.path" in ctx.pages, or rows of the resource',
     )
 
 

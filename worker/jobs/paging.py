@@ -216,7 +216,7 @@ class Auto(Single):
         if sign is not None:
             raise WorkerError(
                 f"{answer.request.url}: {sign!r} says that there are more rows, but not how to ask for them",
-                hint='name the way: ctx.pages(path, style="offset"), "page", "cursor", … (worker.jobs.paging)',
+                hint='name the way: style="offset", "page", "cursor", … in ctx.pages, or paging of the resource',
             )
 
 

@@ -13,6 +13,7 @@ from worker.jobs.addresses import origin, resolve
 from worker.jobs.answers import require_success
 from worker.jobs.pages import Collection, paginate
 from worker.jobs.progress import ProgressMeter
+from worker.jobs.validators import NOT_MODIFIED, conditions
 from worker.jobs.window import MARK, Bounds
 
 if TYPE_CHECKING:
@@ -109,10 +110,15 @@ class RunContext:
         params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         explain: Callable[[requests.Response], str] | None = None,
+        changed_since: Mapping[str, Any] | None = None,
     ) -> requests.Response:
         """See Context."""
         self._facts.check()
-        response = self.session.get(self.url(path), params=params, headers=headers)
+        url = self.url(path)
+        headers = {**conditions(changed_since, self.session, url, params), **(headers or {})}
+        response = self.session.get(url, params=params, headers=headers)
+        if changed_since is not None and response.status_code == NOT_MODIFIED:
+            return response
         return require_success(response, now=self._clock.now(), explain=explain)
 
     def pages(
@@ -163,7 +169,7 @@ class RunContext:
         if self._facts.window is not None:
             self.log.info("a backfill sees a part only: nothing is taken away", extra={"table": table})
             return
-        self._buffer.complete(table)
+        self._streams.complete(table, self._buffer)
 
     def checkpoint(self, **values: Any) -> None:
         """See Context."""

@@ -73,6 +73,16 @@ class Streams:
                 self._buffers[name] = Buffer(session, folder=self._folder, run=self.tally)
             return self._buffers[name]
 
+    def complete(self, table: str, stream: Buffer) -> None:
+        """All rows of a table were seen in this stream. Raises WorkerError when another one has seen some of them."""
+        for name, buffer in list(self._buffers.items()):
+            if buffer is not stream and table in buffer.tables:
+                where = f'ctx.stream("{name}")' if name else "ctx"
+                raise WorkerError(
+                    f"rows of {table} were emitted by {where}: what is complete has to be said there, too"
+                )
+        stream.complete(table)
+
     def finish(self) -> None:
         """At the successful end of a run: commit what is pending, with the cursors as they stand."""
         for buffer in self._buffers.values():
@@ -91,7 +101,7 @@ class _WholeCursor:
         """A stream's part; with an empty key the job's own."""
         with self._lock:
             if key:
-                return dict(self._value.get(key) or {})
+                return _as_cursor(self._value.get(key), key)
             return {name: value for name, value in self._value.items() if not name.startswith(MARK)}
 
     def write(self, batches: Mapping[str, TableBatch], key: str, part: Mapping[str, Any] | None) -> int:
@@ -106,6 +116,16 @@ class _WholeCursor:
             count = self._session.write(batches, whole)
             self._value = whole
             return count
+
+
+def _as_cursor(value: object, key: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise WorkerError(
+            f"the cursor's {key} is {value!r} and no object", hint=f'--since \'{{"{key}": {{"name": "value"}}}}\''
+        )
+    return dict(value)
 
 
 class _StreamSession:

@@ -61,4 +61,5 @@ def _resource(config: ResourceConfig) -> Resource:
         columns=config.fields,
         parent=config.parent,
         parent_fields=config.parent_fields,
+        deletions=config.deletions,
     )

@@ -5,7 +5,7 @@ DeadlineExceeded                    timed_out; the next firing starts from the l
 Interrupted, FenceLost              interrupted; starts again first thing
 AccountPaused                       interrupted; made up for as soon as the account is resumed
 NeedsConsent, Misconfigured         failed; made up for as soon as a human has acted
-OutOfQuota                          retrying, when the rate limit leaves room again, however often
+OutOfQuota                          retrying, when the rate limit leaves room again, as long as it gets on
 TryAgainLater, network, 429, 5xx    retrying, after the time the other side asked for at least; then failed
 anything else                       failed: a fault in the job or an answer nobody expected
 """
@@ -13,7 +13,6 @@ anything else                       failed: a fault in the job or an answer nobo
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
 
 import requests
 
@@ -30,7 +29,8 @@ from worker.errors import (
     TryAgainLater,
     WorkerError,
 )
-from worker.jobs.answers import asked_wait
+from worker.jobs.addresses import plain
+from worker.jobs.answers import asked_wait, is_passing
 from worker.states import RunState
 from worker.store.runs import RunEnd
 
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 #: Seconds before the first retry of a run.
 FIRST_RETRY = 5.0
-_TRANSIENT_STATUSES = frozenset({408, 425, 429})
-_SERVER_ERROR = 500
 _NETWORK = requests.ConnectionError | requests.Timeout | requests.exceptions.ChunkedEncodingError
 #: Characters of an error that the history keeps.
 _LONGEST_ERROR = 1000
@@ -50,14 +48,20 @@ _LONGEST_ERROR = 1000
 def wait_before_retry(error: BaseException, attempt: int, now: float, chance: float) -> float | None:
     """Seconds until the next attempt makes sense; None when a pause mends nothing."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
-        status = error.response.status_code
-        if status not in _TRANSIENT_STATUSES and status < _SERVER_ERROR:
+        if not is_passing(error.response, now):
             return None
     elif not isinstance(error, TryAgainLater | _NETWORK):
         return None
     if isinstance(error, OutOfQuota):
         attempt = 1  # nothing has failed, so nothing is gained by waiting longer each time
     return wait_after(attempt, asked_for(error, now), chance, first=FIRST_RETRY)
+
+
+def uses_a_retry(error: BaseException, counts: RunCounts) -> bool:
+    """Whether an attempt that ended so was one in vain. To wait for room within a limit is none, for a run that has
+    written something before or had not begun; else a job without checkpoints would begin anew for ever.
+    """
+    return not isinstance(error, OutOfQuota) or (counts.requests > 0 and counts.rows == 0)
 
 
 def asked_for(error: BaseException, now: float) -> float | None:
@@ -126,17 +130,7 @@ def error_text(error: BaseException | None, scrubber: Scrubber) -> str:
     if isinstance(error, WorkerError):
         words = error.message
     elif isinstance(error, _NETWORK):
-        words = f"{_asked(error)} {what_happened(error)}"
+        words = f"{plain(getattr(error.request, 'url', None))} {what_happened(error)}"
     else:
         words = f"{type(error).__name__}: {error}"
     return scrubber(words)[:_LONGEST_ERROR]
-
-
-def _asked(error: requests.RequestException) -> str:
-    """Who was asked, without what an address may hold of secrets: credentials, query, fragment."""
-    try:
-        parts = urlsplit(getattr(error.request, "url", None) or "")
-    except ValueError:
-        return "the other side"
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", "")) if host else "the other side"

@@ -22,8 +22,10 @@ import requests
 from worker.accounts.backoff import wait_after
 from worker.accounts.network_words import what_happened
 from worker.clock import span
-from worker.errors import DeadlineExceeded, Interrupted, OutOfQuota
-from worker.jobs.answers import NOT_MODIFIED, asked_wait
+from worker.errors import DeadlineExceeded, Interrupted, OutOfQuota, TryAgainLater
+from worker.jobs.addresses import plain
+from worker.jobs.answers import asked_wait
+from worker.jobs.validators import NOT_MODIFIED
 from worker.runner.rate import RateLimiter
 
 if TYPE_CHECKING:
@@ -42,8 +44,8 @@ MOST_REPEATS = 3
 FREE_REPEATS, REPEATS_PART = 10, 10
 #: Seconds before the first repetition after a failure; doubled with each more.
 FIRST_PAUSE = 1.0
-#: Answers that ask for patience (RFC 6585 section 4, RFC 9110 section 15.6.4), if they say how long.
-_PATIENCE = frozenset({429, 503})
+#: Answers that ask for patience (RFC 6585 section 4, RFC 9110 section 15.6.4; GitHub's 403), if they say how long.
+_PATIENCE = frozenset({403, 429, 503})
 #: Answers that may be another one next time: timeout, too many, and what servers and gateways say of themselves.
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 #: Failures to get an answer that may go by. One of TLS does not.
@@ -87,15 +89,13 @@ class RunPace:
         return None if self._ends_at is None else max(self._ends_at - self._clock.monotonic(), 0.0)
 
     def before(self, url: str) -> float | None:
-        """See `worker.accounts.pace.Pace`. Raises OutOfQuota when leave is too long in coming."""
+        """See `worker.accounts.pace.Pace`. Raises TryAgainLater when leave is too long in coming."""
         self.check()
         while wait := self._limiter.reserve(self._account, url):
             if self._is_too_long(wait):
-                raise OutOfQuota(
-                    f"{urlsplit(url).hostname} is not to be asked for another {span(wait)}: its rate limit is used up",
-                    after=wait,
-                    hint="nothing: the run goes on by itself; or look at rate_limit in the integration's config",
-                )
+                raise _too_long(url, wait)
+            if wait > SHORT_WAIT:
+                log.debug("waiting for room within a rate limit", extra={"url": plain(url), "wait": round(wait, 1)})
             self._rest(wait)
         self._sent += 1
         return self.left
@@ -156,12 +156,20 @@ class RunPace:
         )
 
 
+def _too_long(url: str, wait: float) -> TryAgainLater:
+    """What an attempt ends with instead of waiting. Where only its own time is too short, that is its own fault."""
+    words = f"{urlsplit(url).hostname} is not to be asked for another {span(wait)}: its rate limit is used up"
+    if wait <= LONGEST_WAIT:
+        return TryAgainLater(f"{words}, and so is the run's timeout", after=wait, hint="a longer timeout of the job")
+    return OutOfQuota(words, after=wait, hint="nothing: it goes on by itself; or look at rate_limit in the config")
+
+
 def _told(outcome: requests.Response | requests.RequestException, wait: float, attempt: int) -> bool:
     """Say why a request is sent again, and when."""
     if isinstance(outcome, requests.Response):
-        url, reason = outcome.url or "", f"answered {outcome.status_code}"
+        url, reason = plain(outcome.url), f"answered {outcome.status_code}"
     else:
-        url, reason = getattr(outcome.request, "url", None) or "", what_happened(outcome)
-    facts = {"url": url.partition("?")[0], "reason": reason, "wait": round(wait, 1), "attempt": attempt}
+        url, reason = plain(getattr(outcome.request, "url", None)), what_happened(outcome)
+    facts = {"url": url, "reason": reason, "wait": round(wait, 1), "attempt": attempt}
     log.info("request is sent again", extra=facts)
     return True

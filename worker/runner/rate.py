@@ -3,8 +3,9 @@ accounts in this process; another process learns for itself.
 
 Whoever asks is never made to wait here: he is told how long, and whether that is worth a thread is his business.
 
-What an answer says concerns the account that asked, at the host that answered; all accounts there, if the config has a
-limit that they share. A 503 speaks for the host (RFC 9110 section 15.6.4).
+What an answer says concerns the account that asked, at the host that answered; all accounts there, if the config has
+limits that they share and no others. Where it has both, the length of a wait tells: one that is longer than the window
+of what is shared comes from what is not. A 503 speaks for the host (RFC 9110 section 15.6.4).
 
 pyrate-limiter counts the windows. Its own waiting and its thread for each window are not used: a thousand accounts with
 a limit of their own would be a thousand threads. Whoever asks clears the window first.
@@ -12,6 +13,7 @@ a limit of their own would be a thousand threads. Whoever asks clears the window
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 _UNAVAILABLE = 503
 #: Of a second, in which pyrate-limiter counts.
 _MILLISECONDS = 1000
+#: Milliseconds by which a window is longer here: a request may be quicker on its way than the one a window before it.
+_MARGIN = 50
 #: Windows kept before those are dropped that count nothing.
 _MANY = 1000
 
@@ -42,7 +46,7 @@ class _Window:
 
     def __init__(self, limit: RateLimit) -> None:
         self._limit = limit.count
-        self._bucket = InMemoryBucket([Rate(limit.count, max(1, int(limit.seconds * _MILLISECONDS)))])
+        self._bucket = InMemoryBucket([Rate(limit.count, int(limit.seconds * _MILLISECONDS) + _MARGIN)])
 
     def wait(self, now: float) -> float:
         """Seconds until there is room; 0 when there is."""
@@ -83,10 +87,12 @@ class RateLimiter:
         self._clock = clock
         #: Another limiter of the same API may go on with these.
         self.counts = counts or Counts()
-        self._together = any(limit.per != "account" for limit in limits)
+        self._shared_up_to = _shared_up_to(limits)
 
     def reserve(self, account: str, url: str) -> float:
         """Take leave to send one request: 0 when it is given, else the seconds after which to ask again."""
+        if not self.limits and not self.counts.learnt:
+            return 0.0  # nothing to count, and nothing heard
         place = origin(url)
         concerned = [(account, place), ("", place)]
         with self.counts.lock:
@@ -105,21 +111,25 @@ class RateLimiter:
         """Take in what an answer says."""
         place, wall = response.url or "", self._clock.now()
         quotas, asked = read_quotas(response.headers, wall), retry_after(response, wall)
+        if not quotas and not asked and not self.counts.learnt:
+            return  # nearly every answer
         with self.counts.lock:
             now = self._clock.monotonic()
-            self.counts.learnt.told(self._concerned(account, origin(place)), quotas, now)
+            for whose in (account, ""):
+                told = [quota for quota in quotas if self._whose(account, quota.renewed_in) == whose]
+                self.counts.learnt.told((whose, origin(place)), told, now)
             if asked:
-                self.counts.learnt.hold(self._held(account, response), now + asked)
+                self.counts.learnt.hold(self._held(account, response, asked), now + asked)
 
-    def _held(self, account: str, response: requests.Response) -> tuple[str, str]:
+    def _held(self, account: str, response: requests.Response, asked: float) -> tuple[str, str]:
         """Whom a Retry-After concerns; with a redirection, where it leads to (RFC 9110 section 10.2.3)."""
         place = response.url or ""
         if response.is_redirect:
             place = _joined(place, response.headers.get("Location", ""))
-        return ("", origin(place)) if response.status_code == _UNAVAILABLE else self._concerned(account, origin(place))
+        return "" if response.status_code == _UNAVAILABLE else self._whose(account, asked), origin(place)
 
-    def _concerned(self, account: str, place: str) -> tuple[str, str]:
-        return ("" if self._together else account, place)
+    def _whose(self, account: str, wait: float) -> str:
+        return "" if wait <= self._shared_up_to else account
 
     def _windows(self, account: str, place: str) -> list[_Window]:
         """Those that a request counts in, made where they are new."""
@@ -134,6 +144,14 @@ class RateLimiter:
                 counts.look_at = max(_MANY, 2 * len(counts.windows))
             counts.windows.update({key: _Window(key[0]) for key in new})
         return [counts.windows[key] for key in keys]
+
+
+def _shared_up_to(limits: tuple[RateLimit, ...]) -> float:
+    """Seconds up to which a wait concerns all accounts; negative when none does."""
+    shared = [limit.seconds for limit in limits if limit.per != "account"]
+    if not shared:
+        return -1.0
+    return math.inf if len(shared) == len(limits) else max(shared)
 
 
 def _item(now: float) -> RateItem:

@@ -17,11 +17,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from worker.errors import Busy, FenceLost, OutOfQuota, ScopeMissing, StoreUnusable, TryAgainLater, WorkerError
+from worker.errors import Busy, FenceLost, ScopeMissing, StoreUnusable, TryAgainLater, WorkerError
 from worker.events import AccountMoved, RunFinished
 from worker.log import bound
 from worker.runner.attempt import Attempted, Work, attempt
-from worker.runner.outcome import end_of, error_text, exit_code, wait_before_retry
+from worker.runner.outcome import end_of, error_text, exit_code, uses_a_retry, wait_before_retry
 from worker.runner.table_watch import tell_of_tables
 from worker.states import AccountState, RunState
 from worker.store.locks import process_note, run_lock
@@ -169,8 +169,8 @@ class Runner:
         services, error = self._services, attempted.error
         now = services.clock.now()
         wait = None
-        # Waiting for room within a limit is no failure: it uses up no retry.
-        if error is not None and (claim.attempt <= assignment.config.retries or isinstance(error, OutOfQuota)):
+        retries_left = claim.attempt <= assignment.config.retries
+        if error is not None and (retries_left or not uses_a_retry(error, attempted.counts)):
             wait = wait_before_retry(error, claim.attempt, now, random.random())  # noqa: S311 - no secret
         text = error_text(error, services.scrubber)
         end = end_of(error, attempted.counts, retry_at=None if wait is None else now + wait, now=now, text=text)

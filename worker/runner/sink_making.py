@@ -73,6 +73,7 @@ class SinkMaker:
 
         from worker.jobs.sinks.dlt_process import DltProcess  # noqa: PLC0415 - as above
         from worker.jobs.sinks.dlt_sink import DltSink, DltTarget  # noqa: PLC0415 - as above
+        from worker.jobs.sinks.durable import make_folder  # noqa: PLC0415 - as above
         from worker.jobs.sinks.sqlite import SqliteSink  # noqa: PLC0415 - as above
 
         place = f"sinks.{config.name}"
@@ -80,8 +81,11 @@ class SinkMaker:
             raise Misconfigured(f"{place}: dlt is not installed", hint='pip install "headless-worker[dlt]"')
 
         def credentials() -> str | None:
+            if config.path is not None:
+                make_folder(config.path.parent)
+                return str(config.path)
             if config.credentials is None:
-                return None if config.path is None else str(config.path)
+                return None
             found = config.credentials.read(self.environ, self.base_dir)
             self.scrubber.learn(found, *secrets_within(found.reveal()))
             return found.reveal()
@@ -106,7 +110,14 @@ def secrets_within(credentials: str) -> list[str]:
     try:
         found = json.loads(credentials)
     except ValueError:
-        password = urlsplit(credentials).password
+        password = _password(credentials)
         return [password, unquote(password)] if password else []
     fields = found.items() if isinstance(found, dict) else ()
     return [value for name, value in fields if isinstance(value, str) and _TELLING.search(name)]
+
+
+def _password(url: str) -> str:
+    try:
+        return urlsplit(url).password or ""
+    except ValueError:  # half an IPv6 address
+        return ""

@@ -62,7 +62,10 @@ def greedy(ctx):
 def echo(ctx):
     answer = ctx.get("events/", params={"top": 1})
     sent = answer.request.headers.get("Authorization", "Bearer of-the-test")
-    ctx.session.get(ctx.url("events/"), params={"top": 1, "access_token": sent.split()[1]})
+    query = {"top": 1, "access_token": sent.split()[1]}
+    hooks = {"response": [lambda response, **_: response]}
+    with ctx.session.get(ctx.url("events/"), params=query, stream=True, hooks=hooks) as streamed:
+        assert b"".join(streamed.iter_content(100)).startswith(b"<?xml")
     ctx.emit("rows", {"id": 1, "text": answer.text[:10]}, key="id")
 
 
@@ -125,12 +128,8 @@ def test_backfill_beside_the_live_job_killed_and_gone_on_with(house, typed):
     typed("jobs run days")
     live = "SELECT * FROM _worker_cursor WHERE job = 'days'"
     before = ask(house, live)
-    running = subprocess.Popen(
-        house.line("jobs", "backfill", "days", *WINDOW.split()), cwd=house.folder, env=house.environment,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    running = in_the_middle(house)
     try:
-        house.entered("days")
         # It holds a lock of its own: the same window is not run twice at once, and the live job is not kept out.
         assert shown(typed, f"jobs backfill days {WINDOW}")[0]["error"] == "it is running already"
         assert shown(typed, "jobs run days")[0]["state"] == "succeeded"
@@ -147,6 +146,32 @@ def test_backfill_beside_the_live_job_killed_and_gone_on_with(house, typed):
     assert days == [f"2026-01-0{day}" for day in range(1, 7)] + [f"2026-03-0{day}" for day in range(1, 4)]
     assert ask(house, live) == before
     assert (listed(typed), shown(typed, "status")["backfills"]) == ([(NAME, "done")], [])
+
+
+def in_the_middle(house):
+    """A process that has begun the backfill, and waits on its third day."""
+    line = house.line("jobs", "backfill", "days", *WINDOW.split())
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(line, cwd=house.folder, env=house.environment, **silent)
+    house.entered("days")
+    return process
+
+
+def test_run_under_way_tells_how_far_it_is(house, typed):
+    """From the note that its process leaves; the record knows only how runs end."""
+    running = in_the_middle(house)
+    try:
+        (run,) = shown(typed, "status")["last_runs"]
+        notes = house.folder / "state" / "progress"
+        notes.mkdir()
+        (notes / run["id"]).write_text('{"rows": 7, "pages": 2, "done": 7, "total": 9, "at": 0}')
+        assert shown(typed, "status")["last_runs"][0]["rows"] == 7
+        assert shown(typed, f"runs show {run['id']}")["progress"] == {
+            "rows": 7, "pages": 2, "done": 7, "total": 9, "at": "1970-01-01T00:00:00.000Z",
+        }  # fmt: skip
+    finally:
+        running.kill()
+        running.wait()
 
 
 def listed(typed):

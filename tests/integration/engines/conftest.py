@@ -189,6 +189,20 @@ def staged(tmp_path: Path, clock: ManualClock, sandbox: Sandbox) -> Iterator[Hou
     made.close()
 
 
+@pytest.fixture
+def settle(tmp_path: Path, clock: ManualClock) -> Iterator[Callable[..., House]]:
+    """Makes a house at an API that the test has started; its time stands still unless it is given another clock."""
+    made: list[House] = []
+
+    def make(api: Any, its_clock: Clock = clock) -> House:
+        made.append(House(tmp_path, its_clock, api))
+        return made[-1]
+
+    yield make
+    for house in made:
+        house.close()
+
+
 @pytest.fixture(name="until")
 def waiting() -> Callable[..., Any]:
     """Waits for a condition."""

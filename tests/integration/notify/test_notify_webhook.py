@@ -40,6 +40,12 @@ def test_unsigned_webhook_sends_no_signature(receiver, clock):
     assert "webhook-signature" not in receiver.taken[0][0]
 
 
+def test_webhook_says_who_sends_it(receiver, clock):
+    """Like every request."""
+    Webhook(receiver.url, None, clock, "acme-sync/1.0").send(MESSAGE, 20)
+    assert receiver.taken[0][0]["user-agent"] == "acme-sync/1.0"
+
+
 @pytest.mark.parametrize("status", [302, 307, 400, 410, 429, 500, 503])
 def test_other_answers_mean_not_taken(receiver, webhook, status):
     """Only 2xx is a receipt."""

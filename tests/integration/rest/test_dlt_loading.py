@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import secrets
 import sys
+import threading
+import time
+from datetime import UTC, datetime
+from decimal import Decimal
 from urllib.parse import urlsplit
 
 import duckdb
@@ -34,7 +39,7 @@ paging = {{ style = "cursor", path = "meta.next", parameter = "after" }}
 rows = "data"
 primary_key = "id"
 incremental = {{ field = "updated_at", param = "since" }}
-params = {{ limit = 7 }}
+params = {{ limit = 4 }}
 [[jobs.crm.resources]]
 name = "notes"
 path = "/customers/{{customers.id}}/notes"
@@ -64,16 +69,16 @@ def rows(count):
 def test_rest_job_loads_whole_through_dlts_client_though_its_token_dies_between_two_pages(place, api, sandbox):
     """The client pages with our session: one refresh, every row and child; then only what has changed, in place."""
     place.configure(_JOBS.format(sink=_DUCKDB))
-    api.fill("customers", 20)
+    api.fill("customers", 9)
     api.collections["customers/notes"] = [{"id": 1, "parent": 3, "text": "x"}, {"id": 1, "parent": 4, "text": "y"}]
-    api.after_page = lambda number: sandbox.call("expire") if number == 2 else None
+    api.after_page = lambda number: sandbox.call("expire") if number == 1 else None
     first = place.run("crm")
-    assert (first.state, first.counts.rows, first.counts.refreshes) == ("succeeded", 22, 1), first.error
+    assert (first.state, first.counts.rows, first.counts.refreshes) == ("succeeded", 11, 1), first.error
 
     api.collections["customers"][4].update(name="new", updated_at="2026-01-01T01:00:00Z")
     api.asked.clear()
     second = place.run("crm")
-    assert (second.state, "/customers?limit=7&since=2025-12-31T23%3A59%3A10Z" in api.asked) == ("succeeded", True)
+    assert (second.state, "/customers?limit=4&since=2025-12-31T23%3A59%3A04Z" in api.asked) == ("succeeded", True)
     found = in_duckdb(place, "SELECT id, name, _account FROM crm.customers ORDER BY id")
     assert found == [(row["id"], row["name"], "acme") for row in api.collections["customers"]]
     assert in_duckdb(place, "SELECT _customers_id, text FROM crm.notes ORDER BY 1") == [(3, "x"), (4, "y")]
@@ -89,7 +94,11 @@ def test_rest_job_loads_into_postgresql_and_its_password_is_nowhere(place, api, 
     secret = place.folder / "warehouse.url"
     secret.write_text(f"postgresql://{role}:{password}@localhost{parts.path}?{parts.query}")
     secret.chmod(0o600)
-    place.configure(_JOBS.format(sink='destination = "postgres"\ncredentials_file = "warehouse.url"'))
+    place.configure(
+        _JOBS.format(
+            sink='destination = "postgres"\ncredentials_file = "warehouse.url"\nsettings = { create_indexes = false }'
+        )
+    )
     api.fill("customers", 3)
     api.collections["customers/notes"] = []
     try:
@@ -144,13 +153,60 @@ def test_load_ends_with_its_run_and_comes_again(place):
     assert session_of(place, 4).cursor == {"customers": 2}
 
 
-def test_load_keeps_the_last_of_two_rows_with_one_key(place):
-    """Within a load dlt would keep any of them. And lists stay JSON where they are to."""
+def test_run_that_reads_with_dlt_ends_with_the_shutdown(place, api):
+    """Between two pages, in the middle of dlt's client; nothing is loaded."""
+    place.configure(_JOBS.format(sink=_DUCKDB))
+    api.fill("customers", 20)
+    api.after_page = lambda number: place.wiring.stopping.aborting.set() if number == 2 else None
+    run = place.run("crm")
+    assert (run.state, run.error) == ("interrupted", "The process is shutting down.")
+    assert (place.folder / "state" / "rows.duckdb").exists() is False
+
+
+def test_run_whose_load_hangs_ends_with_the_shutdown(place, api, new_postgresql):
+    """The server makes the load wait for ever; the process is gone, and the cursor where it was."""
+    url = new_postgresql()
+    parts = urlsplit(url)
+    credentials = f"postgresql://postgres:x@localhost{parts.path}?{parts.query}"
+    place.configure(_JOBS.format(sink=f'destination = "postgres"\ncredentials = "{credentials}"'))
+    api.fill("customers", 1)
+    api.collections["customers/notes"] = []
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+    def shut_down():
+        with psycopg.connect(url, autocommit=True) as watching:
+            while not watching.execute(waiting).fetchone()[0]:
+                time.sleep(0.05)
+        place.wiring.stopping.aborting.set()
+
+    with psycopg.connect(url) as held:
+        held.execute("CREATE SCHEMA crm")  # not committed: whoever wants the same name waits
+        watcher = threading.Thread(target=shut_down, daemon=True)
+        watcher.start()
+        run = place.run("crm")
+        watcher.join()
+        held.rollback()
+    assert (run.state, run.counts.rows) == ("interrupted", 0), run.error
+    assert place.wiring.assignments("crm")["crm"].sink.read_cursor(_STREAM) == {}
+
+
+def test_load_keeps_types_and_the_last_of_two_rows_with_one_key(place):
+    """By lines of JSON, and by statements where there are bytes; lists stay JSON where they are to."""
     place.configure(_JOBS.format(sink=f'{_DUCKDB}\nnested = "json"'))
-    batch = TableBatch([{"id": 1, "n": n, "tags": ["a", n]} for n in (3, 1, 2)], ("id",))
+    moment = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+    row = {"id": 1, "amount": Decimal("12345678901234.56"), "at": moment, "big": 2**62, "half": 0.5, "paid": True}
+    odd = row | {"raw": b"\x00\xff"}
+    things = TableBatch([row | {"big": 7, "tags": [7]}, row | {"tags": ["a", 2]}], ("id",))
     with contextlib.closing(session_of(place)) as session:
-        session.write({"things": batch, "log": TableBatch([{"n": 1}, {"n": 1}])}, {"at": 1})
-    assert in_duckdb(place, "SELECT n, tags FROM crm.things") == [(2, '["a",2]')]
+        batches = {"things": things, "odd": TableBatch([odd], ("id",)), "log": TableBatch([{"n": 1}, {"n": 1}])}
+        assert session.write(batches, {"at": 1}) == 5
+    (*found, tags), *others = in_duckdb(
+        place, 'SELECT "id", "amount", "at", "big", "half", "paid", tags FROM crm.things'
+    )
+    assert (found, json.loads(tags), others) == (list(row.values()), ["a", 2], [])
+    assert in_duckdb(place, 'SELECT "id", "amount", "at", "big", "half", "paid", raw FROM crm.odd') == [
+        tuple(odd.values())
+    ]
     assert in_duckdb(place, "SELECT n, _account FROM crm.log") == [(1, "acme"), (1, "acme")]
 
 

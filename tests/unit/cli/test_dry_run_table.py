@@ -16,7 +16,7 @@ def shown(capsys, monkeypatch):
         columns = {name: "int" if isinstance(value, int) else "str" for row in rows for name, value in row.items()}
         trial = {
             "account": "books/acme", "tables": {"t": rows} if rows else {}, "keys": {"t": ["id"]},
-            "columns": {"t": columns}, "cursor_before": {}, "cursor": {}, "error": None,
+            "columns": {"t": columns}, "deletions": [], "cursor_before": {}, "cursor": {}, "error": None,
         }  # fmt: skip
         show(trial | options, limit)
         return capsys.readouterr().out.splitlines()

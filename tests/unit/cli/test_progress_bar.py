@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -24,10 +24,11 @@ def terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "140")
 
     def drawn():
-        try:
-            return os.read(ours, 1 << 16).decode()
-        except BlockingIOError:
-            return ""
+        parts = []
+        with suppress(BlockingIOError):
+            while True:  # a terminal hands out what was written in pieces
+                parts.append(os.read(ours, 1 << 16))
+        return b"".join(parts).decode()
 
     @contextmanager
     def begin():

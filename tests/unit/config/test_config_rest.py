@@ -72,6 +72,29 @@ FAULTS = [
         "resources[1].paging",
         "some would be skipped",
     ),
+    (_NAMED + "deletions=true", "resources[1].primary_key", "cannot be missed"),
+    (
+        _NAMED + 'primary_key="id"\nincremental={field="at", param="s"}\ndeletions=true',
+        "resources[1].deletions",
+        "names only what has changed",
+    ),
+    (
+        _NAMED + 'primary_key="id"\nincremental={field="at", param="s"}\n[[jobs.j.resources]]\nname="n"\n'
+        'path="/{customers.id}"\nprimary_key="id"\ndeletions=true',
+        "resources[2].deletions",
+        "is incremental, so its rows are never all read",
+    ),
+    (
+        _NAMED
+        + 'primary_key="id"\ndeletions=true\n[[jobs.j.resources]]\nname="n"\ntable="customers"\nprimary_key="id"',
+        "resources[1].deletions",
+        "a table of its own",
+    ),
+    (
+        _NAMED + 'primary_key="id"\ndeletions=true\n[sinks.d]\ntype="dlt"\ndestination="duckdb"\npath="x"',
+        "resources[1].deletions",
+        "takes no rows away",
+    ),
     (_NAMED + "params={a={b=1}}", "resources[1].params.a", "text, a number, or a list"),
     (
         _NAMED + 'primary_key="id"\n[[jobs.j.resources]]\nname="n"\npath="/{customers.id}"\nprimary_key="id"\n'
@@ -90,7 +113,8 @@ FAULTS = [
 @pytest.mark.parametrize(("text", "place", "what"), FAULTS, ids=[f"{place}-{what[:20]}" for _, place, what in FAULTS])
 def test_resources_name_place_find_and_remedy(folder, text, place, what):
     """Each fault is reported where it stands, with what would be right."""
-    assert what in folder.problems(_JOB + text)[f"jobs.j.{place}"]
+    job = _JOB.replace('every="1h"', 'every="1h"\nsink="d"') if "[sinks.d]" in text else _JOB
+    assert what in folder.problems(job + text)[f"jobs.j.{place}"]
 
 
 def test_resources_belong_to_a_job_without_code(folder):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from worker.errors import Misconfigured, TryAgainLater, WorkerError
-from worker.jobs.addresses import origin, resolve
+from worker.jobs.addresses import origin, plain, resolve
 from worker.jobs.answers import require_success
 from worker.testing.answers import Answer, CannedAdapter, canned_session
 
@@ -30,6 +30,9 @@ def test_answer_that_a_pause_mends_says_so(status):
         ({"Retry-After": DATE, "Date": "Thu, 01 Jan 2026 01:00:00 GMT"}, 0),
         ({"Retry-After": "soon"}, None),
         ({"Retry-After": "-5"}, None),
+        ({"RateLimit": '"minute";r=3;t=9, "day";r=0;t=7200'}, 7200),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1767226800", "Date": DATE}, 1200),
+        ({"RateLimit": '"day";r=0;t=7200', "Retry-After": "5"}, 5),
         ({}, None),
     ],
 )
@@ -38,6 +41,22 @@ def test_answer_retry_after_is_taken_whole(headers, after):
     with pytest.raises(TryAgainLater) as caught:
         require_success(_answer(Answer(status=429, headers=headers)), now=1_767_225_600 + 600)
     assert caught.value.after == after
+
+
+@pytest.mark.parametrize("fields", [{"Retry-After": "60"}, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "60"}])
+def test_answer_forbidden_for_now_is_no_refusal(fields):
+    """GitHub says 403 when a limit is used up."""
+    with pytest.raises(TryAgainLater) as caught:
+        require_success(_answer(Answer(status=403, headers=fields)), now=0)
+    assert caught.value.after == 60
+
+
+@pytest.mark.parametrize("fields", [{}, {"X-RateLimit-Remaining": "4999", "X-RateLimit-Reset": "60"}])
+def test_answer_forbidden_is_a_refusal(fields):
+    """However much is left."""
+    with pytest.raises(WorkerError) as caught:
+        require_success(_answer(Answer(status=403, headers=fields)), now=0)
+    assert not isinstance(caught.value, TryAgainLater)
 
 
 @pytest.mark.parametrize(
@@ -90,3 +109,18 @@ def test_address_path_without_api_base_is_a_fault_of_the_config():
 def test_address_origins_are_compared_in_one_spelling():
     """Case and default port do not make another origin; scheme does."""
     assert origin("HTTPS://API.test/x") == origin("https://api.test:443") != origin("http://api.test")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://me:s3cret@api.test:81/a/b?key=s3cret#s3cret", "https://api.test:81/a/b"),
+        ("https://api.test", "https://api.test"),
+        ("https://[half", "the other side"),
+        ("/things", "the other side"),
+        (None, "the other side"),
+    ],
+)
+def test_address_is_shown_without_what_may_be_secret(url, shown):
+    """Credentials, query, fragment."""
+    assert plain(url) == shown

@@ -103,6 +103,28 @@ def test_stream_with_an_impossible_name_is_refused(name):
         run_job(lambda ctx: ctx.stream(name))
 
 
+def test_listing_is_complete_in_the_stream_that_emitted_it():
+    """And not in another, which has seen none of its rows: everything would be taken away."""
+
+    def part_by_part(ctx):
+        part = ctx.stream("lines")
+        part.emit("lines", {"id": 1}, key="id")
+        part.complete("lines")
+        part.checkpoint(at=1)
+        ctx.complete("lines")
+
+    sink = MemorySink()
+    with pytest.raises(WorkerError, match=r'rows of lines were emitted by ctx\.stream\("lines"\)'):
+        run_job(part_by_part, sink=sink)
+    assert [swept.table for swept in sink.swept] == ["lines"]
+
+
+def test_stream_whose_place_is_no_cursor_says_so():
+    """As `--since '{"@lines": 5}'` would have it."""
+    with pytest.raises(WorkerError, match="the cursor's @lines is 5 and no object"):
+        run_job(lambda ctx: ctx.stream("lines"), cursor={"@lines": 5})
+
+
 def test_stream_has_the_run_s_facts_and_a_log_of_its_own(caplog):
     """Whose run it is; and its lines say which stream they are about, beside what the call adds."""
 

@@ -107,6 +107,19 @@ def test_job_that_goes_on_need_not_look_where_the_window_began():
     assert run_job(resuming, backfill=JANUARY, cursor={"at": "x"}).cursor == {"at": "x", "end": "2026-02-01T00:00:00Z"}
 
 
+@pytest.mark.parametrize(("backfill", "listings"), [(JANUARY, 0), (None, 1)])
+def test_backfill_takes_nothing_away(backfill, listings):
+    """It lists a window: what lies outside of it is not gone."""
+
+    def listing(ctx):
+        ctx.emit("t", {"id": 1, "of": ctx.since, "to": ctx.until}, key="id")
+        ctx.complete("t")
+
+    sink = MemorySink()
+    run_job(listing, backfill=backfill, sink=sink)
+    assert len(sink.swept) == listings
+
+
 def test_job_need_not_look_for_an_end_that_is_not_there():
     """A window that is open at its end."""
     assert run_job(lambda ctx: ctx.emit("t", {"from": ctx.since}), backfill=("2026-01-01", "")).rows["t"]

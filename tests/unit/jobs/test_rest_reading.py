@@ -61,12 +61,13 @@ def test_reading_asks_for_what_has_changed():
 
 
 def test_reading_moves_no_place_before_the_end_of_an_unsorted_list():
-    """The first page says nothing about what the second may hold."""
+    """A thousand rows are committed, and say nothing about what the second page may hold."""
     sink = MemorySink()
-    pages = [Answer(json=[row(1, 30)], next="/customers?page=2"), Answer(status=503)]
+    first = [{"id": number, "changed": "2026-01-01T12:30:00Z"} for number in range(1000)]
+    pages = [Answer(json=first, next="/customers?page=2"), Answer(status=503)]
     with pytest.raises(TryAgainLater):
         run(customers(increment=_CHANGED), responses=pages, sink=sink)
-    assert list(sink.cursors.values()) == []
+    assert (len(sink.tables["customers"]), list(sink.cursors.values())) == (1000, [])
 
 
 def test_reading_moves_the_place_with_each_page_of_a_sorted_list():
@@ -173,6 +174,18 @@ def test_reading_pages_as_told():
         responses={"/customers?size=2&page=1": [{"id": 1}, {"id": 2}], "/customers?size=2&page=2": [{"id": 3}]},
     )
     assert [row["id"] for row in result.rows["customers"]] == [1, 2, 3]
+
+
+def test_reading_takes_away_what_a_full_list_no_longer_names():
+    """A second run over a sink that has more; what hangs below a customer who is gone goes with him."""
+    sink = MemorySink()
+    resources = (customers(deletions=True), notes(deletions=True))
+    many = {"/customers": [{"id": number} for number in range(1, 4)]}
+    below = {f"/customers/{number}/notes": [{"id": number}] for number in range(1, 4)}
+    run(*resources, responses=many | below, sink=sink)
+    run(*resources, responses=below | {"/customers": [{"id": 1}, {"id": 3}]}, sink=sink)
+    assert [row["id"] for row in sink.tables["customers"]] == [1, 3]
+    assert [row["id"] for row in sink.tables["notes"]] == [1, 3]
 
 
 def test_families_stand_by_root():

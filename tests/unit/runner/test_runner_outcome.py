@@ -12,12 +12,13 @@ from worker.errors import (
     Interrupted,
     Misconfigured,
     NeedsConsent,
+    OutOfQuota,
     ScopeMissing,
     TryAgainLater,
     WorkerError,
 )
 from worker.redact import Scrubber, Secret
-from worker.runner.outcome import FIRST_RETRY, end_of, error_text, state_of, wait_before_retry
+from worker.runner.outcome import FIRST_RETRY, end_of, error_text, state_of, uses_a_retry, wait_before_retry
 from worker.states import RunState
 from worker.store.records import RunCounts
 
@@ -183,6 +184,18 @@ def test_error_text_names_the_kind_of_a_foreign_error():
     assert error_text(KeyError("id"), Scrubber()) == "KeyError: 'id'"
 
 
+@pytest.mark.parametrize("attempt", [1, 20])
+def test_wait_for_room_within_a_limit_does_not_grow(attempt):
+    """Nothing has failed; the twentieth time is like the first."""
+    assert wait_before_retry(OutOfQuota(after=100.0), attempt, NOW, 0.0) == 100.0
+
+
+def test_retry_follows_a_403_that_says_how_long(answer):
+    """A limit in another spelling; a library has raised it as an HTTPError."""
+    error = requests.HTTPError(response=answer(403, Retry_After="60"))
+    assert wait_before_retry(error, 1, NOW, 0.0) == 60
+
+
 @pytest.mark.parametrize("credentials", ["me:s3cr3t-password@", "s3cr3t-token@"])
 def test_error_text_of_the_network_names_the_address_and_nothing_secret_in_it(credentials):
     """Neither credentials in it, which no pattern finds when they have no name, nor what was asked for."""
@@ -198,3 +211,17 @@ def test_error_text_of_the_network_says_whom_it_asked():
     """Which of the addresses that a job uses is out of reach."""
     error = requests.ConnectionError("no", request=requests.Request("GET", "http://me:pw@api.example:81/rows?s=1"))
     assert error_text(error, Scrubber()).startswith("http://api.example:81/rows gave no answer")
+
+
+@pytest.mark.parametrize(
+    ("error", "rows", "requests_sent", "uses"),
+    [
+        (OutOfQuota(after=1.0), 5, 9, False),
+        (OutOfQuota(after=1.0), 0, 0, False),
+        (OutOfQuota(after=1.0), 0, 9, True),
+        (TryAgainLater(), 5, 9, True),
+    ],
+)
+def test_wait_for_room_uses_a_retry_only_in_vain(error, rows, requests_sent, uses):
+    """A run that gets on, or had not begun, waits as often as it has to."""
+    assert uses_a_retry(error, RunCounts(rows=rows, requests=requests_sent)) is uses

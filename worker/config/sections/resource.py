@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from worker.config.faults import UNREAD, Spot, quoted
-from worker.config.kinds import Kind, list_of, text
+from worker.config.kinds import BOOLEAN, Kind, list_of, text
 from worker.config.kinds_rest import FIELDS, INCREMENTAL, KEY, PAGING, PARAMS, PATH_PATTERN, placeholders
 from worker.config.model import Paging, ResourceConfig
 from worker.config.options import Option, Reading, Section, read_table
@@ -85,6 +85,13 @@ _OPTIONS = (
         example={"id": "id", "city": "address.city"},
         aliases=("columns", "select"),
     ),
+    Option(
+        "deletions",
+        BOOLEAN,
+        "Rows that the list no longer names are taken away, too, unless they are suspiciously many "
+        "(docs/deletions.md). For resources that are read whole each time.",
+        default=False,
+    ),
     Option("table", _WORD, "The table of its rows. Without it: the name.", example="crm_customers"),
     Option(
         "scopes",
@@ -140,6 +147,20 @@ def _never_skips(reading: Reading) -> None:
         )
 
 
+def _names_all(reading: Reading) -> None:
+    """Only a list that names every row says which are gone."""
+    if not reading["deletions"]:
+        return
+    if reading["incremental"] is not None:
+        reading.refuse(
+            "deletions", "not possible with incremental, which names only what has changed; keep one of the two"
+        )
+    if reading["primary_key"] is None and "primary_key" not in reading.faulty:
+        reading.refuse("primary_key", 'missing; rows without one cannot be missed: write primary_key = "id"')
+    if reading["paging"] is not None and reading["paging"].style in {"offset", "page"}:
+        reading.doubt("deletions", "rows that slip from page to page while they are counted look deleted for one run")
+
+
 def _build(_name: str, reading: Reading) -> ResourceConfig:
     values = dict(reading.values)
     return ResourceConfig(
@@ -161,7 +182,7 @@ RESOURCES = Section(
     'What a job without code reads: `uses = "rest"`, and a table of this kind for each collection (docs/rest.md).',
     _OPTIONS,
     _build,
-    rules=(_place_of_it, _fits_together, _never_skips),
+    rules=(_place_of_it, _fits_together, _never_skips, _names_all),
 )
 
 
@@ -173,6 +194,7 @@ def _read_resources(value: object, spot: Spot) -> Any:
     _refuse_twice(readings)
     _refuse_orphans(readings)
     _refuse_two_keys(readings)
+    _refuse_half_lists(readings)
     if len(spot.faults.problems) > before:
         return UNREAD
     return tuple(_build("", reading) for reading in readings)
@@ -210,3 +232,23 @@ def _refuse_two_keys(readings: Sequence[Reading]) -> None:
             continue
         if keys.setdefault(table, reading["primary_key"]) != reading["primary_key"]:
             reading.refuse("table", f"{quoted(table)} has another primary_key above; a table has one")
+
+
+def _refuse_half_lists(readings: Sequence[Reading]) -> None:
+    """What hangs below an incremental parent, or shares its table with another resource, is never listed whole."""
+    by_name = {reading["name"]: reading for reading in readings}
+    tables = [reading["table"] or reading["name"] for reading in readings]
+    for reading, table in zip(readings, tables, strict=True):
+        if not reading["deletions"]:
+            continue
+        if tables.count(table) > 1:
+            reading.refuse(
+                "deletions", f"another resource writes to {quoted(table)}, too; give each a table of its own"
+            )
+        above = by_name.get(reading["parent"])
+        while above is not None and above["incremental"] is None:
+            above = by_name.get(above["parent"])
+        if above is not None:
+            reading.refuse(
+                "deletions", f"{quoted(above['name'])} above it is incremental, so its rows are never all read"
+            )

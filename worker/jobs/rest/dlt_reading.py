@@ -9,23 +9,19 @@ One load costs seconds, so rows are committed root by root and not page by page.
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import requests
-from dlt.sources.helpers.rest_client.exceptions import IgnoreResponseException
 from dlt.sources.rest_api import rest_api_source
 
-from worker.errors import JobUnusable, WorkerError
-from worker.jobs.answers import require_success
-from worker.jobs.rest.dlt_paging import StylePaginator
-from worker.jobs.rest.reading import GONE, place_of, require_field
-from worker.jobs.rest.resource import PLACEHOLDER, families, inherited_column, values_of
+from worker.errors import WorkerError
+from worker.jobs.page_rows import dig
+from worker.jobs.rest.dlt_translation import AS_IT_IS, IN_PATH, IN_QUERY, asked_of, translated
+from worker.jobs.rest.reading import place_of, require_field
+from worker.jobs.rest.resource import families, field_text, inherited_column, path_part, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from dlt.sources.rest_api.typing import EndpointResource, RESTAPIConfig
 
     from worker.jobs.context import Context
     from worker.jobs.rest.place import Place
@@ -45,21 +41,6 @@ class _Row(dict[str, Any]):
         self.resource = resource
 
 
-class _Lent(requests.Session):
-    """A session that stays the same when dlt copies its configuration to check it."""
-
-    def __init__(self, session: requests.Session) -> None:
-        self._session = session
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in {"__class__", "__deepcopy__"}:
-            return object.__getattribute__(self, name)
-        return getattr(object.__getattribute__(self, "_session"), name)
-
-    def __deepcopy__(self, _known: dict[int, Any]) -> _Lent:
-        return self
-
-
 def read_with_dlt(ctx: Context, resources: Sequence[Resource]) -> None:
     """Read all of them, root by root. What one root has delivered stays when another fails."""
     for family in families(resources):
@@ -68,15 +49,16 @@ def read_with_dlt(ctx: Context, resources: Sequence[Resource]) -> None:
 
 def _read_family(ctx: Context, family: Family) -> None:
     root, place = family.root, place_of(ctx, family.root)
+    shapings = [(member, _shaping(family, member)) for member in family.members]
     for rows in _chunks(_rows(ctx, family, place)):
         if place is not None and root.increment is not None:
             own = [row for row in rows if row.resource is root]
             values = values_of(own, root.increment)
             require_field(root, own, values)
             place.see(values)
-        for member in family.members:
-            shaped = [_shaped(row) for row in rows if row.resource is member]
-            ctx.emit(member.table, shaped, key=member.key or None)
+        for member, shaped in shapings:
+            own_rows = [shaped(row) for row in rows if row.resource is member]
+            ctx.emit(member.table, own_rows, key=member.key or None)
     if place is None:
         ctx.checkpoint()
         return
@@ -88,7 +70,7 @@ def _rows(ctx: Context, family: Family, place: Place | None) -> Iterator[_Row]:
     """Every row of the family as dlt reads them. Raises what session or API have raised, out of dlt's wrapping."""
     source = rest_api_source(translated(ctx, family, place), name="rest")
     for member in family.members:
-        source.resources[member.name].add_map(_tagging(member))
+        source.resources[member.name].add_map(_tagging(member, asked_of(family, member)))
     try:
         yield from source
     except Exception as error:
@@ -98,77 +80,39 @@ def _rows(ctx: Context, family: Family, place: Place | None) -> Iterator[_Row]:
         raise
 
 
-def _tagging(resource: Resource) -> Callable[[Any], _Row]:
+def _tagging(resource: Resource, asked: Sequence[str]) -> Callable[[Any], _Row]:
     def tagged(row: Any) -> _Row:
         if not isinstance(row, dict):
             raise WorkerError(f"a row of {resource.name} is no object but a {type(row).__name__}")
-        return _Row(row, resource)
+        made = _Row(row, resource)
+        for number, name in enumerate(asked):
+            text = field_text(row, resource.name, name)
+            made[f"{IN_PATH}{number}"] = path_part(text)
+            made[f"{IN_QUERY}{number}"] = text
+            made[f"{AS_IT_IS}{number}"] = dig(row, name)
+        return made
 
     return tagged
 
 
-def translated(ctx: Context, family: Family, place: Place | None) -> RESTAPIConfig:
-    """A family in dlt's own words."""
-    session = cast("Any", _Lent(ctx.session))
-    resources: list[Any] = [_translated(ctx, member, place) for member in family.members]
-    return {"client": {"base_url": ctx.url("/"), "session": session}, "resources": resources}
+def _shaping(family: Family, resource: Resource) -> Callable[[_Row], dict[str, Any]]:
+    """Makes a row as it is kept: with its parent's fields, and without what was added for its children."""
+    parent = next((member for member in family.members if member.name == resource.parent), None)
+    asked = [] if parent is None else asked_of(family, parent)
+    inherited = [
+        (inherited_column(resource.parent, name), f"_{resource.parent}_{AS_IT_IS}{asked.index(name)}")
+        for name in resource.parent_fields
+    ]
+    numbers = range(len(asked_of(family, resource)))
+    added = [f"{form}{number}" for form in (IN_PATH, IN_QUERY, AS_IT_IS) for number in numbers]
 
+    def shaped(row: _Row) -> dict[str, Any]:
+        taken = {column: row.pop(key, None) for column, key in inherited}
+        for key in added:
+            del row[key]
+        return {**resource.shaped(row), **taken}
 
-def _translated(ctx: Context, resource: Resource, place: Place | None) -> EndpointResource:
-    is_root = resource.parent is None
-    params = {name: _in_dlts_words(value) for name, value in resource.params.items()}
-    if is_root and place is not None:
-        params.update(place.params)
-    endpoint: dict[str, Any] = {
-        "path": _in_dlts_words(ctx.url(resource.path)),
-        "params": params,
-        "paginator": StylePaginator(resource, place if is_root else None),
-        "response_actions": [_checking(ctx, is_root=is_root)],
-    }
-    if resource.rows is not None:
-        endpoint["data_selector"] = ".".join(f'"{part}"' for part in resource.rows.split("."))
-    nested = next((name for name in resource.parent_fields if "." in name), None)
-    if nested is not None:
-        raise JobUnusable(
-            f"{resource.name}: dlt takes only fields at the top of a parent's row, and {nested!r} is not one",
-            hint="choose another field, or a sink of another type",
-        )
-    parent = {"include_from_parent": list(resource.parent_fields)} if resource.parent_fields else {}
-    return cast("EndpointResource", {"name": resource.name, "endpoint": endpoint, **parent})
-
-
-def _in_dlts_words(value: Any) -> Any:
-    """`{customers.id}` is `{resources.customers.id}` there, and any other brace is doubled."""
-    if not isinstance(value, str):
-        return value
-    parts: list[str] = []
-    end = 0
-    for found in PLACEHOLDER.finditer(value):
-        parts += [_doubled(value[end : found.start()]), f"{{resources.{found[1]}.{found[2]}}}"]
-        end = found.end()
-    return "".join([*parts, _doubled(value[end:])])
-
-
-def _doubled(text: str) -> str:
-    return text.replace("{", "{{").replace("}", "}}")
-
-
-def _checking(ctx: Context, *, is_root: bool) -> Callable[..., None]:
-    """A hook that says what an error means as `ctx.get` does; a child that is gone is passed over."""
-
-    def check(response: requests.Response, *_: Any, **__: Any) -> None:
-        if not is_root and response.status_code in GONE:
-            ctx.log.info("a parent's rows are gone", extra={"path": response.url})
-            raise IgnoreResponseException
-        require_success(response, now=time.time())
-
-    return check
-
-
-def _shaped(row: _Row) -> dict[str, Any]:
-    resource = row.resource
-    inherited = [inherited_column(resource.parent, name) for name in resource.parent_fields]
-    return {**resource.shaped(row), **{name: row.get(name) for name in inherited}}
+    return shaped
 
 
 def _chunks(rows: Iterator[_Row]) -> Iterator[list[_Row]]:

@@ -64,6 +64,10 @@ class _FamilyReading:
             self._deliver(root, page.rows, {})
             if self._family.repeatable and self._uncommitted >= _COMMIT_ROWS:
                 self._commit(at_the_end=False)
+        for member in self._family.members:
+            if member.deletions:
+                self._ctx.seen(member.table, [], key=member.key)  # the key is known although the list may be empty
+                self._ctx.complete(member.table)
         self._commit(at_the_end=True)
 
     def _see(self, page: Page) -> None:

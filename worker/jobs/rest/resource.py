@@ -56,6 +56,8 @@ class Resource:
     parent: str | None = None
     #: Fields of the parent's row that the path is made from.
     parent_fields: tuple[str, ...] = ()
+    #: Whether rows that a full listing does not name are gone.
+    deletions: bool = False
 
     def shaped(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """The row as it is kept."""
@@ -113,13 +115,26 @@ def filled(text: str, row: Mapping[str, Any], *, in_path: bool) -> str:
     """
 
     def value(match: re.Match[str]) -> str:
-        found = dig(row, match[2])
-        if found is None or isinstance(found, dict | list):
-            known = ", ".join(map(repr, row))
-            raise WorkerError(f"a row of {match[1]} has no {match[2]!r} to make {text!r} from; it has {known}")
-        return quote(_text(found), safe="") if in_path else _text(found)
+        found = field_text(row, match[1], match[2])
+        return path_part(found) if in_path else found
 
     return PLACEHOLDER.sub(value, text)
+
+
+def field_text(row: Mapping[str, Any], resource: str, name: str) -> str:
+    """A field as it stands in a path or a query. Raises WorkerError when the row has nothing fit for that."""
+    found = dig(row, name)
+    if found is None or isinstance(found, dict | list):
+        known = ", ".join(map(repr, row))
+        raise WorkerError(f"a row of {resource} has no {name!r} to ask with; it has {known}")
+    if isinstance(found, bool):
+        return "true" if found else "false"
+    return str(found)
+
+
+def path_part(text: str) -> str:
+    """Text as one segment of a path."""
+    return quote(text, safe="")
 
 
 def filled_params(params: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,9 +147,3 @@ def filled_params(params: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str
 def values_of(rows: Iterable[Mapping[str, Any]], increment: Increment) -> list[Any]:
     """What the rows hold in the incremental field, nothings left out."""
     return [value for row in rows if (value := dig(row, increment.field)) is not None]
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)

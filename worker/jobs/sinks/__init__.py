@@ -1,7 +1,8 @@
 """Where rows go. A sink keeps, for each stream, the cursor beside the rows it covers, and moves both at once.
 
 May import `worker.errors`, `worker.clock` and the rest of `worker.jobs`. Start reading here: the protocol. `values` and
-`columns` say what becomes of a value, `sqlite` and `jsonl` are the embedded sinks, `memory` serves dry runs and tests.
+`columns` say what becomes of a value, `sqlite` and `jsonl` are the embedded sinks, `memory` serves dry runs and tests,
+`dlt_sink` has a process of its own load with dlt.
 """
 
 from __future__ import annotations

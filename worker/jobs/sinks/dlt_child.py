@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: The order in which rows of one checkpoint were emitted: of two with the same key the later one counts.
 ORDER_COLUMN = "_worker_row"
+#: Characters of an error: what a pipe takes without anybody reading it.
+_LONGEST = 4000
 
 
 class Table(TypedDict):
@@ -27,6 +29,8 @@ class Table(TypedDict):
     name: str
     #: Columns; empty when rows are only ever added.
     key: list[str]
+    #: In which of dlt's file formats it is loaded; empty: the destination's own choice.
+    format: str
 
 
 class Order(TypedDict):
@@ -68,6 +72,8 @@ def _hints(table: Table, *, flat: bool) -> dict[str, Any]:
     hints: dict[str, Any] = {"name": table["name"], "write_disposition": "append"}
     if flat:
         hints["max_table_nesting"] = 0
+    if table["format"]:
+        hints["file_format"] = table["format"]
     if table["key"]:
         order = {ORDER_COLUMN: {"data_type": "bigint", "dedup_sort": "desc"}}
         hints |= {"primary_key": table["key"], "write_disposition": "merge", "columns": order}
@@ -111,7 +117,7 @@ def explanation(error: BaseException) -> dict[str, str]:
 
 
 def _words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:_LONGEST]
 
 
 def main() -> int:

@@ -14,13 +14,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import WorkerError
+from worker.jobs.brake import Gone
+from worker.jobs.listing import Swept
 from worker.jobs.sinks.sideways import OWNER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from worker.jobs.sinks import Stream, TableBatch
-    from worker.jobs.sinks.dlt_child import Order
+    from worker.jobs.sinks.dlt_child import Order, Table
     from worker.jobs.sinks.dlt_process import DltProcess
     from worker.jobs.sinks.sqlite import SqliteSession, SqliteSink
 
@@ -49,10 +51,16 @@ class DltTarget:
             "credentials": _parsed(self.credentials()),
             "settings": dict(self.settings),
             "flat": self.flat,
-            "tables": [
-                {"name": table, "key": [*OWNER, *batch.key] if batch.key else []} for table, batch in batches.items()
-            ],
+            "tables": [self._table(name, batch) for name, batch in batches.items()],
         }
+
+    def _table(self, name: str, batch: TableBatch) -> Table:
+        """DuckDB takes a quarter of the time, and a fifth of the memory, for lines of JSON; they cannot hold bytes."""
+        form = ""
+        if self.destination == "duckdb":
+            has_bytes = any(type(value) is bytes for row in batch.rows for value in row.values())
+            form = "insert_values" if has_bytes else "jsonl"
+        return {"name": name, "key": [*OWNER, *batch.key] if batch.key else [], "format": form}
 
 
 class DltSink:
@@ -97,6 +105,10 @@ class DltSession:
     def write(self, batches: Mapping[str, TableBatch], cursor: Mapping[str, Any] | None) -> int:
         """See SinkSession; a write that fails may leave rows, which come again, and never moves the cursor."""
         rows = 0
+        for table, batch in batches.items():
+            if batch.sweep is not None:
+                batch.sweep.outcome = Swept(table, Gone(0, 0, 0), unusable="a sink of type dlt takes no rows away")
+        batches = {table: batch for table, batch in batches.items() if next(iter(batch.rows), None) is not None}
         if batches:
             self._cursors.write({}, None)  # a run that was overtaken does not load at all
             tables = (self._owned(table, batch) for table, batch in batches.items())

@@ -25,12 +25,18 @@ from worker.jobs.sinks.sideways import CHUNK
 from worker.jobs.sinks.values import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from worker.jobs.listing import Sweep
 
     Key = tuple[Any, ...]
+
+
+#: Types that a file of keys gives back as they were.
+_SAME = {int, str}
+#: KiB of the temporary database that are kept in memory.
+_CACHE = 16384
 
 
 @dataclass
@@ -96,17 +102,16 @@ class Difference:
 
     def know(self, keys: Iterable[Key]) -> None:
         """These rows are there."""
-        self._put("known", ((to_json([str(part) for part in key]), to_json(list(key))) for key in keys))
+        self._put("known", ((_name(key), to_json(list(key))) for key in keys))
 
-    def see(self, keys: Iterable[Iterable[Any]]) -> None:
+    def see(self, keys: Iterable[Sequence[Any]]) -> None:
         """These exist at the source."""
-        spelt = (json.loads(to_json(list(key))) for key in keys)
-        self._put("seen", ((to_json([str(part) for part in key]), "") for key in spelt))
+        self._put("seen", ((_name(_as_read(key)), "") for key in keys))
 
     def keep(self, held: Iterable[Key]) -> None:
         """All that is known was seen, but for these."""
         self._connection.execute("CREATE TABLE held (name TEXT NOT NULL PRIMARY KEY, key TEXT NOT NULL)")
-        self._put("held", ((to_json([str(part) for part in key]), "") for key in held))
+        self._put("held", ((_name(key), "") for key in held))
         self._connection.execute(
             "INSERT INTO seen SELECT name, '' FROM known WHERE name NOT IN (SELECT name FROM held)"
         )
@@ -143,10 +148,23 @@ class Difference:
             self._connection.executemany(f"INSERT OR IGNORE INTO {table} VALUES (?, ?)", chunk)  # noqa: S608
 
 
+def _name(key: Sequence[Any]) -> str:
+    """One text for a key as it is read from a file, however its parts are typed."""
+    return str(key[0]) if len(key) == 1 else to_json([str(part) for part in key])
+
+
+def _as_read(key: Sequence[Any]) -> Sequence[Any]:
+    """A key of a job as it would be read from a file."""
+    return key if {type(part) for part in key} <= _SAME else json.loads(to_json(list(key)))
+
+
 @contextmanager
 def difference() -> Iterator[Difference]:
     """An empty one; its database is a temporary file without a name (sqlite.org/inmemorydb.html)."""
     with closing(sqlite3.connect("", isolation_level=None)) as connection:
+        # Nobody needs it back after a fault. The cache is what memory grows by: keys come in no order.
+        connection.execute("PRAGMA journal_mode = OFF")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE}")
         for table in ("known", "seen"):
             connection.execute(f"CREATE TABLE {table} (name TEXT NOT NULL PRIMARY KEY, key TEXT NOT NULL)")
         connection.execute("BEGIN")
