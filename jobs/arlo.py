@@ -15,8 +15,7 @@ Columns have the API's names. A time is stored in UTC with seven digits, so that
 with an offset has it beside it (`StartDateTime`, `StartDateTimeOffset`). A link to one resource gives its id
 (`EventID`, `ContactID`). Amounts are exact decimals. `params`: `top` (rows per page, at most 250), `settle` (seconds).
 
-Facts: developer.arlo.co/doc/api/2012-02-01/auth, pages synchronisationbestpractice, datetimeformats,
-collectionresources and resources/contactmergerequests. docs/arlo.md says what is inferred.
+Facts: developer.arlo.co/doc/api/2012-02-01/auth; docs/arlo.md says which pages, and what is inferred.
 """
 
 from __future__ import annotations
@@ -98,7 +97,7 @@ def registrations(ctx: Context) -> None:
 def contacts(ctx: Context) -> None:
     """Copy contacts that were created or changed since the last run, and retire those that were merged."""
     sync(ctx, CONTACTS)
-    for merges in Merges(ctx):
+    for merges in Merges(ctx) if ctx.since is None else ():
         ctx.emit("contact_merges", merges, key="RequestID")
         for merge in merges:
             ctx.emit("contacts", retired(ctx, merge), key="ContactID")
@@ -140,12 +139,12 @@ def name_all(ctx: Context, resource: Resource) -> None:
 
 def sync(ctx: Context, resource: Resource) -> None:
     """Deliver every row behind the cursor, then what merges have given to another contact."""
-    merges = Merges(ctx)
-    if resource.contact and not merges.begun:
+    merges, owned = Merges(ctx), resource.contact and ctx.since is None  # a backfill leaves merges to the live runs
+    if owned and not merges.begun:
         merges.begin_at_the_end()
     collection = Collection(ctx, resource)
     Reading(ctx, collection, collection.emit, merges.settle).run()
-    if not resource.contact:
+    if not owned:
         return
     for page in merges:
         into = sorted({int(merge["DestinationContactID"]) for merge in page})
@@ -165,7 +164,10 @@ class Collection:
 
     def since(self, millisecond: int | None) -> Batch[etree._Element]:
         """See `keyset.Source`."""
-        condition = "" if millisecond is None else f"LastModifiedDateTime ge {_literal(millisecond)}"
+        bounds = [] if millisecond is None else [f"LastModifiedDateTime ge {_literal(millisecond)}"]
+        if self._ctx.until and (until := read_ticks(self._ctx.until)):
+            bounds.append(f"LastModifiedDateTime lt {_literal(until[0])}")
+        condition = " and ".join(bounds)
         return self._batch(condition, f"LastModifiedDateTime ASC,{self._resource.key} ASC")
 
     def within(self, millisecond: int, after: int) -> Batch[etree._Element]:

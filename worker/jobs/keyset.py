@@ -130,12 +130,14 @@ class Reading(Generic[Row]):
         return behind
 
     def _stored(self) -> Place | None:
-        if "modified" not in self.ctx.cursor:
+        """The place in the cursor; without one where a backfill begins, if this is one."""
+        text = self.ctx.cursor.get("modified", self.ctx.since)
+        if text is None:
             return None
-        found = read_ticks(str(self.ctx.cursor["modified"]))
+        found = read_ticks(str(text))
         if found is None:
-            raise WorkerError(f"the cursor's modified is {self.ctx.cursor['modified']!r} and no time")
-        return Place(found[0], int(self.ctx.cursor.get("id", 0)))
+            raise WorkerError(f"the cursor's modified is {text!r} and no time")
+        return Place(found[0], int(self.ctx.cursor.get("id", BEFORE_ANY)))
 
     def _store(self, place: Place, server_time: int | None) -> None:
         stored, storable = self._stored(), self._storable(place, server_time)

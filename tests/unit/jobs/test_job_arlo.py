@@ -147,3 +147,18 @@ def test_arlo_merge_request_without_its_contacts_is_told(jobs):
     answers = [Answer(xml="<Contacts/>"), Answer(xml=request)]
     with pytest.raises(WorkerError, match="merge request a does not name its contacts"):
         run_job(jobs.get("arlo.contacts").function, responses=answers, api_base=BASE)
+
+
+def test_arlo_backfill_asks_for_its_time_alone(jobs):
+    """Both bounds stand in the filter, and merges are left to the live runs."""
+    run = run_job(
+        jobs.get("arlo.registrations").function,
+        responses=[Answer(xml="<Registrations/>")],
+        backfill=("2025-01-01", "2025-02-01"),
+        api_base=BASE,
+    )
+    [url] = run.urls
+    assert (
+        "ge+datetime%28%272025-01-01T00%3A00%3A00.000Z%27%29+and+LastModifiedDateTime+lt+datetime%28%272025-02-01"
+        in url
+    )

@@ -37,8 +37,8 @@ class Table:
 class Run:
     """A context as far as a reading needs one."""
 
-    def __init__(self, cursor=()):
-        self.cursor, self.rows = dict(cursor), []
+    def __init__(self, cursor=(), since=None):
+        self.cursor, self.since, self.rows = dict(cursor), since, []
 
     def checkpoint(self, **values):
         merged = {**self.cursor, **values}
@@ -81,6 +81,13 @@ def test_keyset_cursor_inside_a_crowded_millisecond_is_gone_on_from():
     table = Table(dict.fromkeys(range(1, 12), NOW - 60 * SECOND))
     run = Run({"modified": utc_text(NOW - 60 * SECOND), "id": 0, "drained": 8}).read(table)
     assert run.rows == [9, 10, 11]
+
+
+def test_keyset_backfill_begins_where_it_is_told_and_goes_on_from_its_own_cursor():
+    """Rows before it are not asked for; once there is a cursor, that counts."""
+    table = Table({number: NOW - (60 - number) * SECOND for number in range(1, 6)})
+    begun = Run(since=utc_text(NOW - 57 * SECOND)).read(table)
+    assert (begun.rows, Run(begun.cursor, since=utc_text(0)).read(table).rows) == ([3, 4, 5], [])
 
 
 @pytest.mark.parametrize("spoil", ["filter", "order"])
