@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -68,18 +69,24 @@ def type_in(command: Command, place: Workplace) -> str:
         done = place.paste(account, lambda url: give_consent(url, account), integration=integration)
         return done.out + done.err
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    ended = subprocess.run(
+    with subprocess.Popen(
         command.line,
         shell=True,
         cwd=place.folder,
         env=place.environment | {"PATH": path},
-        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert ended.returncode == 0, f"{command.line} answered {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
-    return ended.stdout + ended.stderr
+        start_new_session=True,
+    ) as process:
+        try:
+            said, _ = process.communicate(timeout=PATIENCE)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)  # the shell, and what it has started
+            raise
+    assert process.returncode == 0, f"{command.line} answered {process.returncode}\n{said}"
+    return said
 
 
 def test_followed_to_the_letter_the_document_leads_to_a_tested_job(tmp_path: Path) -> None:
