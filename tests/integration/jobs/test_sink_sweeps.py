@@ -303,15 +303,14 @@ def _until_it_waits(sink):
 
 def test_sweep_keeps_rows_whose_key_is_spelt_otherwise(sink):
     """Column names are compared without regard to case; so is the key of what was emitted."""
-    listing(sink, [{"ID": 1}, {"Id": 2}])
-    assert ids(sink, 'SELECT "ID" FROM t ORDER BY 1') == [1, 2]
+    swept = listing(sink, [{"ID": 1}, {"Id": 2}])
+    assert (swept.gone.rows, swept.gone.seen) == (0, 2)
 
 
 def test_sweep_believes_whole_decimals(sink):
     """As an XML or a JSON reader may give ids."""
     listing(sink, rows(1, 2))
-    listing(sink, seen=[Decimal(1), Decimal("2.0")])
-    assert ids(sink) == [1, 2]
+    assert listing(sink, seen=[Decimal(1), Decimal("2.0")]).gone.rows == 0
 
 
 def test_listing_of_rows_emitted_without_its_key_is_refused(sink):
