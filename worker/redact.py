@@ -26,7 +26,8 @@ _SHORTEST = 6
 SECRET_NAMES = (
     "access_token", "refresh_token", "id_token", "client_secret", "code", "code_verifier", "device_code",
     "user_code", "assertion", "client_assertion", "password", "authorization", "proxy-authorization", "cookie",
-    "set-cookie", "api_key", "apikey", "x-api-key", "token", "state", "nonce", "key",
+    "set-cookie", "api_key", "apikey", "x-api-key", "token", "state", "nonce", "key", "secret", "session_token",
+    "private_key",
 )  # fmt: skip
 
 #: Of these, the names that mean a secret in a log field too: a run has a state there, and a row its key.
@@ -36,22 +37,32 @@ TELLING_NAMES = frozenset(SECRET_NAMES) - {"code", "state", "key"}
 _CREDENTIALS = re.compile(r"\b(Bearer|Basic|DPoP|MAC)\s+[A-Za-z0-9\-._~+/]{8,}=*", re.IGNORECASE)
 
 
+def _listed(names: Iterable[str]) -> str:
+    """`refresh_token`, `refresh-token` and `refreshToken` are one name."""
+    return "|".join(re.escape(name).replace("_", "[_-]?") for name in names)
+
+
 def _forms(names: Iterable[str]) -> re.Pattern[str]:
     """`refresh_token=abc` in a query, a form body or a repr: where bare `code`, `state` and `key` count as well."""
-    listed = "|".join(re.escape(name) for name in names)
     # What is masked already is one value, brackets and all.
     value = rf"{re.escape(MASK)}|[^&\s\"'<>,;)\]}}]+"
-    return re.compile(rf"(?<![\w-])({listed})=({value})", re.IGNORECASE)
+    return re.compile(rf"(?<![\w-])({_listed(names)})=({value})", re.IGNORECASE)
 
 
 def _members(names: Iterable[str]) -> re.Pattern[str]:
     """`"refresh_token": "abc"` in JSON or a Python repr."""
-    listed = "|".join(re.escape(name) for name in names)
-    return re.compile(rf"""(["'])({listed})\1(\s*:\s*)(["'])((?:\\.|(?!\4).)*)\4""", re.IGNORECASE)
+    return re.compile(rf"""(["'])({_listed(names)})\1(\s*:\s*)(["'])((?:\\.|(?!\4).)*)\4""", re.IGNORECASE)
 
 
 _FORM, _JSON = _forms(SECRET_NAMES), _members(SECRET_NAMES)
 _TELLING_FORM, _TELLING_JSON = _forms(sorted(TELLING_NAMES)), _members(sorted(TELLING_NAMES))
+#: `<password>abc</password>` and `password="abc"` in XML. In our own sentences the latter is advice, not a secret.
+_TELLING_ELEMENT = re.compile(
+    rf"(<(?:[\w.-]+:)?(?:{_listed(sorted(TELLING_NAMES))})(?:\s[^<>]*)?>)[^<]+", re.IGNORECASE
+)
+_TELLING_ATTRIBUTE = re.compile(
+    rf"""(?<![\w-])({_listed(sorted(TELLING_NAMES))})(\s*=\s*)(["'])(?:(?!\3)[^<>])*\3""", re.IGNORECASE
+)
 #: `user:password@` in a URL.
 _USERINFO = re.compile(r"(?<=://)([^/\s:@]*):([^/\s]+)@")
 
@@ -96,7 +107,9 @@ def scrub_patterns(text: str) -> str:
 
 def scrub_data(text: str) -> str:
     """The same for an API's data, where `code`, `state` and `key` are columns like any other."""
-    return _masked(text, _TELLING_JSON, _TELLING_FORM)
+    text = _masked(text, _TELLING_JSON, _TELLING_FORM)
+    text = _TELLING_ELEMENT.sub(rf"\1{MASK}", text)
+    return _TELLING_ATTRIBUTE.sub(rf"\1\2\3{MASK}\3", text)
 
 
 def _masked(text: str, members: re.Pattern[str], forms: re.Pattern[str]) -> str:

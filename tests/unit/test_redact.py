@@ -196,3 +196,22 @@ def test_scrub_data_keeps_columns_that_are_parameters_elsewhere():
     assert scrub_data('{"state": "open", "password": "hunter2", "code": "NZ"}') == (
         f'{{"state": "open", "password": "{MASK}", "code": "NZ"}}'
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("<x:Token a='1'>abc</x:Token><token>", f"<x:Token a='1'>{MASK}</x:Token><token>"),
+        ('<user password = "hunter2" name="x"/>', f'<user password = "{MASK}" name="x"/>'),
+        ("<Code>NZ</Code><State>open</State>", "<Code>NZ</Code><State>open</State>"),
+    ],
+)
+def test_scrub_data_reads_xml(text: str, clean: str) -> None:
+    """Elements and attributes, with a namespace or without."""
+    assert scrub_data(text) == clean
+
+
+@pytest.mark.parametrize("name", ["refresh_token", "refreshToken", "refresh-token", "RefreshToken"])
+def test_names_count_in_every_spelling(name: str) -> None:
+    """Providers mix them."""
+    assert scrub_patterns(f'{{"{name}": "abc"}} {name}=abc') == f'{{"{name}": "{MASK}"}} {name}={MASK}'

@@ -11,7 +11,7 @@ What looks secret by its name is masked in the same way when a test asks, so tha
 from __future__ import annotations
 
 import codecs
-import json
+import re
 from dataclasses import dataclass, field
 from email.message import Message
 from importlib import import_module
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from worker.errors import Misconfigured
-from worker.redact import MASK, SECRET_NAMES, Scrubber, scrub_data, scrub_patterns
+from worker.redact import MASK, SECRET_NAMES, TELLING_NAMES, Scrubber, scrub_data, scrub_patterns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +33,17 @@ _UNSAID = frozenset(SECRET_NAMES) | {
     "authentication-info", "connection", "content-encoding", "content-length", "keep-alive", "set-cookie2",
     "transfer-encoding",
 }  # fmt: skip
+#: And those that are secret by their name. Not every token is: some APIs page by a header.
+_TELLING_HEADER = re.compile(
+    "(access|auth|csrf|id|refresh|security|session|xsrf)[-_]?token|api[-_]?key|cookie|password|secret|"
+    r"(^|-)auth(?!enticate)|session-?id",
+    re.IGNORECASE,
+)
+#: Parameters by which an address is a permission, as those of signed downloads are (S3, Google, Azure).
+_SIGNED = re.compile(
+    r"(?<=[?&])([^=&#]*(?:signature|credential|secret|(?:security|access|refresh|session)[-_]?token)|sig)=[^&#]+",
+    re.IGNORECASE,
+)
 #: What stands for a secret in an address, where brackets mean something.
 _MASK_IN_ADDRESS = "redacted"
 _MARKS = (
@@ -87,7 +98,7 @@ def clean_answer(answered: Answered, scrubber: Scrubber) -> Answered:
     headers = {
         name: _clean_address(value, scrubber) if name.lower() in {"location", "link"} else scrubber(value)
         for name, value in answered.headers.items()
-        if name.lower() not in _UNSAID
+        if name.lower() not in _UNSAID and not _TELLING_HEADER.search(name)
     }
     body = _clean_body(answered.body, answered.headers, scrubber)
     return Answered(answered.status, answered.reason, headers, body)
@@ -110,7 +121,7 @@ def render(recording: Recording, scrubber: Scrubber) -> str:
                 for one in answers
             ],
         },
-        _WithRun(vcr, {"run": json.loads(scrubber.mask_known(json.dumps(dict(recording.run))))}),
+        _WithRun(vcr, {"run": _clean_run(recording.run, scrubber)}),
     )
     return text
 
@@ -186,9 +197,24 @@ def _vcr() -> Any:
     return import_module("vcr")
 
 
+def _clean_run(run: Mapping[str, Any], scrubber: Scrubber) -> Any:
+    """What is secret by its name is so in the params only: a token in a cursor is a place."""
+    params = {name: MASK if name.lower() in TELLING_NAMES else value for name, value in run.get("params", {}).items()}
+    return _clean_value({**run, **({"params": params} if params else {})}, scrubber)
+
+
+def _clean_value(value: Any, scrubber: Scrubber) -> Any:
+    if isinstance(value, str):
+        return scrub_data(scrubber.mask_known(value))
+    if isinstance(value, dict):
+        return {_clean_value(name, scrubber): _clean_value(item, scrubber) for name, item in value.items()}
+    return [_clean_value(item, scrubber) for item in value] if isinstance(value, list | tuple) else value
+
+
 def _clean_address(url: str, scrubber: Scrubber) -> str:
     """Without credentials, and with what is secret by value or by its parameter's name masked."""
     masked = scrub_patterns(scrubber.mask_known(url)).replace(MASK, _MASK_IN_ADDRESS)
+    masked = _SIGNED.sub(rf"\1={_MASK_IN_ADDRESS}", masked)
     try:
         parts = urlsplit(masked)
     except ValueError:

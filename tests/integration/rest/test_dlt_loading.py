@@ -210,6 +210,16 @@ def test_load_keeps_types_and_the_last_of_two_rows_with_one_key(place):
     assert in_duckdb(place, "SELECT n, _account FROM crm.log") == [(1, "acme"), (1, "acme")]
 
 
+def test_load_leaves_no_rows_in_its_working_folder(place):
+    """By itself dlt keeps a copy of every row that it has ever loaded."""
+    place.configure(_JOBS.format(sink=_DUCKDB))
+    with contextlib.closing(session_of(place)) as session:
+        session.write(rows(3), {"at": 1})
+    assert in_duckdb(place, "SELECT count(*) FROM crm.things") == [(3,)]
+    folder = place.folder / "state" / "dlt" / "warehouse"
+    assert [path for path in folder.rglob("*") if "things" in path.name] == []
+
+
 def test_load_refuses_a_row_without_its_key(place):
     """As the other sinks do; nothing is loaded."""
     place.configure(_JOBS.format(sink=_DUCKDB))

@@ -134,6 +134,8 @@ DLT = [
     ('type="dlt"\ndestination="duckdb"', "path", "missing; write path"),
     ('type="dlt"\ndestination="postgres"\npath="x"', "path", "destination postgres has none"),
     ('type="dlt"\ndestination="duckdb"\npath="x"\ncredentials_env="X"', "credentials", "DuckDB has none"),
+    ('type="dlt"\ndestination="duckdb"\npath="state/Raw.duckdb"\ndataset="raw"', "path", "as the dataset"),
+    ('type="dlt"\ndestination="duckdb"\npath="state/d.duckdb"', "path", "as the dataset"),
     ('type="sqlite"\npath="x"\ndataset="raw"', "dataset", "a sink of type sqlite has none"),
     ('type="dlt"\ndestination="duckdb"\npath="x"\nnested="rows"', "nested", '"tables" | "json"'),
 ]

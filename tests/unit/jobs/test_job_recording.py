@@ -126,6 +126,11 @@ def test_recording_has_no_secret_in_another_encoding(encoding, recorded):
         b"grant_type=x&refresh_token=unknown-to-us",
         b'{"authorization": "Bearer unknown-to-us"}',
         b'{"url": "https://user:unknown-to-us@example.com/"}',
+        b'{"accessToken": "unknown-to-us", "id": 1}',
+        b'{"webhook": {"secret": "unknown-to-us"}}',
+        b"<login><password>unknown-to-us</password></login>",
+        b'<a:Session a:x="1"><a:refreshToken type="x">unknown-to-us</a:refreshToken></a:Session>',
+        b'<login user="a" password="unknown-to-us"/>',
     ],
 )
 def test_recording_has_nothing_that_is_secret_by_its_name(body):
@@ -133,10 +138,30 @@ def test_recording_has_nothing_that_is_secret_by_its_name(body):
     assert "unknown-to-us" not in rendered((asked("x", "POST", body), answered(body)))
 
 
-@pytest.mark.parametrize("name", ["key", "code", "state", "api_key", "token", "client_secret"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "key", "code", "state", "api_key", "token", "client_secret", "accessToken", "sig", "X-Amz-Signature",
+        "X-Amz-Security-Token", "X-Goog-Credential",
+    ],
+)  # fmt: skip
 def test_recording_masks_parameters_that_are_secret_by_their_name(name):
     """In an address even those that are columns in data."""
     assert "unknown-to-us" not in rendered((asked(f"x?{name}=unknown-to-us&top=1"), answered()))
+
+
+@pytest.mark.parametrize("name", ["X-Auth-Token", "X-CSRF-Token", "Session-Id", "X-Api-Key", "X-Client-Secret"])
+def test_recording_has_no_header_that_is_secret_by_its_name(name):
+    """Of an answer; of a request it has none that is not known to be harmless."""
+    assert "unknown-to-us" not in rendered((asked(), answered(**{name: "unknown-to-us"})))
+
+
+def test_recording_has_no_params_that_are_secret_by_their_name_and_every_place():
+    """A param called token is a credential, a cursor called token a place that the next request needs."""
+    params = {"password": "unknown-to-us", "token": "unknown-to-us"}
+    run = {"params": params, "cursor": {"token": "page-7", "next": f"{BASE}?access_token=unknown-to-us"}}
+    text = rendered((asked(), answered()), run=run)
+    assert ("unknown-to-us" in text, yaml.safe_load(text)["run"]["cursor"]["token"]) == (False, "page-7")
 
 
 def test_recording_has_no_credentials_of_an_address():

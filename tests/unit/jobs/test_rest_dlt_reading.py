@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from worker.errors import Interrupted, NeedsConsent, TryAgainLater, WorkerError
@@ -71,10 +73,13 @@ SCENARIOS = {
         [Answer(json={"data": [_SECOND]}, headers={"Date": "Thu, 01 Jan 2026 00:00:07 GMT"})],
     ),
     "nothing": ([customers(increment=_CHANGED)], [{"data": []}]),
+    "nothing, not even a body": ([customers(increment=_CHANGED)], [204]),
 }  # fmt: skip
 FAULTS = {
     "asked to wait": ([customers()], [Answer(status=429, headers={"Retry-After": "7"})]),
     "refused": ([customers()], [Answer(status=403, json={"message": "not yours"})]),
+    "an object for a list": ([customers()], [{"data": {"id": 1}}]),
+    "an object, nobody knows where": ([customers(rows=None)], [{"data": {"id": 1}}]),
     "rows elsewhere": ([customers()], [{"items": []}]),
     "in circles": ([customers(style=Cursor("next", "after"))], [{"data": [_FIRST], "next": "b"}] * 3),
     "to another place": ([customers(style=LinkHeader())], [Answer(json={"data": [_FIRST]}, next="https://elsewhere.test/")]),
@@ -147,3 +152,10 @@ def test_reading_by_dlt_says_when_to_come_back():
             responses=[Answer(status=503, headers={"Retry-After": "9"})],
         )
     assert failed.value.after == 9
+
+
+def test_reading_by_dlt_leaves_the_log_to_us(caplog, capfd):
+    """What dlt has to say goes through our format and scrubbing, and not to standard error by itself."""
+    outcome(read_with_dlt, *FAULTS["rows elsewhere"], {})
+    logging.getLogger("dlt").warning("said by dlt")
+    assert ("said by dlt" in caplog.text, "said by dlt" in capfd.readouterr().err) == (True, False)

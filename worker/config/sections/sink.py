@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from worker.config.faults import quoted
 from worker.config.kinds import FREE_TABLE, PATH, choice, duration, text, whole_number
 from worker.config.model import SinkConfig
 from worker.config.names import NAME
@@ -148,6 +149,13 @@ def _says_where(reading: Reading) -> None:
         reading.refuse("path", f'missing; write path = "{_PATH_OF_DUCKDB}"')
     if destination not in {"duckdb", None} and reading["path"] is not None:
         reading.refuse("path", f"destination {destination} has none; write credentials_file, or settings")
+    if destination == "duckdb" and reading["path"] is not None:
+        dataset = reading["dataset"] or reading.spot.place.rpartition(".")[2].replace("-", "_")
+        if reading["path"].stem.lower() == dataset.lower():
+            reading.refuse(
+                "path",
+                f"DuckDB calls the file's content {quoted(dataset)}, as the dataset; write another file or dataset",
+            )
     if destination == "duckdb" and reading["credentials"] is not None:
         reading.refuse("credentials", "DuckDB has none; remove it")
 

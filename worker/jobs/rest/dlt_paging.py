@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from dlt.sources.helpers.rest_client.paginators import BasePaginator
 
+from worker.errors import WorkerError
+from worker.jobs.addresses import plain
 from worker.jobs.answers import server_time
 from worker.jobs.page_rows import find_rows, read_body
 from worker.jobs.pages import Collection, guard
@@ -44,10 +46,14 @@ class StylePaginator(BasePaginator):
 
     def update_state(self, response: Response, data: list[Any] | None = None) -> None:
         """Find what follows. See BasePaginator."""
-        rows = data or []
         body = read_body(response, required=True)
-        if not rows and self._resource.rows is not None:
-            rows = find_rows(response, body, self._resource.rows)  # where dlt sees nothing, something may be wrong
+        rows = find_rows(response, body, self._resource.rows)
+        taken = data or []
+        if len(taken) != len(rows) or taken[:1] != rows[:1]:  # dlt guesses where rows are, and takes an object for one
+            raise WorkerError(
+                f"the answer of {plain(response.url)} has its rows in more than one place, so it seems",
+                hint='name it: rows = "some.path" of the resource',
+            )
         self._largest = max(self._largest, len(rows))
         answer = PageAnswer(self._request, response, body, rows, self._largest, len(self._asked) - 1)
         following = self._resource.style.following(answer)

@@ -9,6 +9,7 @@ One load costs seconds, so rows are committed root by root and not page by page.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -66,6 +67,7 @@ def _rows(ctx: Context, family: Family, place: Place | None) -> Iterator[_Row]:
     source = rest_api_source(translated(ctx, family, place), name="rest")
     for member in family.members:
         source.resources[member.name].add_map(_tagging(member, asked_of(family, member)))
+    _log_as_we_do()
     try:
         yield from source
     except Exception as error:
@@ -73,6 +75,13 @@ def _rows(ctx: Context, family: Family, place: Place | None) -> Iterator[_Row]:
         if cause is not None:
             raise cause from None
         raise
+
+
+def _log_as_we_do() -> None:
+    """By itself dlt writes to standard error, past our format and past the scrubbing."""
+    logger = logging.getLogger("dlt")
+    logger.handlers.clear()
+    logger.propagate = True
 
 
 def _tagging(resource: Resource, asked: Sequence[str]) -> Callable[[Any], _Row]:

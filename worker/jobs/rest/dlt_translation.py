@@ -86,6 +86,8 @@ def _checking(ctx: Context, *, is_root: bool) -> Callable[..., None]:
             ctx.log.info("a parent's rows are gone", extra={"path": response.url})
             raise IgnoreResponseException
         require_success(response, now=time.time())
+        if not response.content:  # a list without rows, to some: dlt would look for JSON
+            raise IgnoreResponseException
 
     return check
 

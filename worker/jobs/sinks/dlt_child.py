@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import sys
 import warnings
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
@@ -61,11 +63,20 @@ def load(order: Order, source: IO[bytes]) -> None:
     # What a process that died has left half-loaded comes again: the cursor has not moved.
     with warnings.catch_warnings(action="ignore"):  # from 1.30 on there is a way that asks the destination first
         pipeline.drop_pending_packages()
+    _forget_loaded(order)
     resources = [
         dlt.resource(_rows(source, number, numbered=bool(table["key"])), **_hints(table, flat=order["flat"]))
         for number, table in enumerate(order["tables"])
     ]
     pipeline.run(resources).raise_on_failed_jobs()
+    _forget_loaded(order)
+
+
+def _forget_loaded(order: Order) -> None:
+    """By itself dlt keeps each row that it has ever loaded. The rest of a load that failed stays until the next."""
+    folder = Path(order["folder"], order["pipeline"], "load", "loaded")
+    for package in folder.iterdir() if folder.is_dir() else ():
+        shutil.rmtree(package, ignore_errors=True)
 
 
 def _hints(table: Table, *, flat: bool) -> dict[str, Any]:
