@@ -96,7 +96,7 @@ class Ledger:
         return found.compare(self.table, sweep)
 
     def _check(self, given: Iterable[str], known: Known) -> None:
-        check_names(*(tuple(fold(name) for name in key) for key in (given, known.key)), self.table)
+        check_names(_folded(given), _folded(known.key), self.table)
 
     def _marks(self, known: Known, keys: Iterator[Key]) -> Iterator[dict[str, Any]]:
         for key in keys:
@@ -119,3 +119,7 @@ def _lines(path: Path, end: int | None) -> Iterator[dict[str, Any]]:
     with path.open("rb") as file:
         while (end is None or file.tell() < end) and (line := file.readline()):
             yield json.loads(line)
+
+
+def _folded(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(fold(name) for name in names)
