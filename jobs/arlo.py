@@ -300,12 +300,19 @@ def retired(ctx: Context, merge: dict[str, Any]) -> list[dict[str, Any]]:
 def order_lines(
     ctx: Context, order: etree._Element, number: int, *, expand: str = ""
 ) -> Iterator[list[etree._Element]]:
-    """Links to an order's lines: those that came nested in it, and the pages behind them."""
-    count, more = 0, False
-    for link in links(order, "Lines"):
-        nested = links(link[0], "OrderLine") if len(link) else []
-        yield nested
-        count, more = len(nested), not len(link) or goes_on(link[0])
+    """Links to an order's lines, in pages: as they came nested in it if that was all of them.
+
+    Where it was not, all are asked for: in which order they are nested is not documented, so none can be skipped.
+    """
+    for lines in links(order, "Lines"):
+        if len(lines) and not goes_on(lines[0]):
+            yield links(lines[0], "OrderLine")
+        else:
+            yield from _line_pages(ctx, number, expand)
+
+
+def _line_pages(ctx: Context, number: int, expand: str) -> Iterator[list[etree._Element]]:
+    count, more = 0, True
     while more:
         params = {"expand": expand, "orderby": "OrderLineID ASC", "top": PAGE, "skip": count}
         given = {name: value for name, value in params.items() if value}

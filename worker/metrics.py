@@ -16,6 +16,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from worker import __version__
+from worker.jobs.window import MARK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -64,12 +65,13 @@ def _of_accounts(figures: Figures) -> Iterator[GaugeMetricFamily]:
 
 
 def _of_runs(figures: Figures) -> Iterator[GaugeMetricFamily]:
-    runs = [((job, state), count) for job, state, count, *_ in figures.runs]
-    yield _gauge("worker_runs", "Runs in the history that is kept.", ("job", "state"), runs)
-    rows, deleted = Counter[str](), Counter[str]()
-    for job, _, _, written, gone, _ in figures.runs:
+    runs, rows, deleted = Counter[tuple[str, str]](), Counter[str](), Counter[str]()
+    for name, state, count, written, gone, _ in figures.runs:
+        job = name.partition(MARK)[0]  # each backfill has a name of its own: they would be ever more series
+        runs[job, state] += count
         rows[job] += written or 0
         deleted[job] += gone or 0
+    yield _gauge("worker_runs", "Runs in the history that is kept.", ("job", "state"), runs.items())
     yield _gauge("worker_rows", "Rows written by the runs in the history.", ("job",), _by_job(rows))
     yield _gauge("worker_rows_deleted", "Rows that listings took away, likewise.", ("job",), _by_job(deleted))
 

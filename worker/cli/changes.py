@@ -103,15 +103,22 @@ def _decide(context: typer.Context, uid: str, *, approving: bool, yes: bool) -> 
         verb = "Delete" if approving else "Keep"
         _confirm(f"{verb} {change.gone} rows of {change.table} of {change.account.label}?", yes=yes or not approving)
         applied = _settle(wiring, change, approving=approving)
-        state = SUPERSEDED if applied is None else wanted
+        # Rows that are gone were taken away by an approval that did not come to its record.
+        state = SUPERSEDED if applied is None else APPROVED if applied else wanted
         decision = Decision(change.job, change.account, state, _who(), applied)
         wiring.store.changes.decide(change, decision, wiring.clock.now())
         wiring.deliverer.heard = True  # people were told that it waits
         change = wiring.store.changes.get(change.id)
+    if change.state == SUPERSEDED:
+        raise WorkerError(
+            f"change {change.id} is not in the sink of {change.job}: a newer listing has taken its place there, "
+            "or the job has another sink now",
+            hint="worker changes list",
+        )
     if change.state != wanted:
         raise WorkerError(
-            f"change {change.id} is not in the sink any more; a newer listing has taken its place",
-            hint="worker changes list",
+            f"change {change.id} was {change.state} before: {change.applied or 0} rows deleted",
+            hint="worker changes list --all",
         )
     if called.as_json:
         print_json(describe(change))

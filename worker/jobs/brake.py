@@ -4,8 +4,8 @@ A share of the table is what an operator can say without knowing the data; what 
 So the share is the outer limit of a job that takes little away: ten times its usual number is enough for it. And a job
 that usually takes much away may take twice that without asking every time.
 
-A listing without a single row is what a wrong filter, a lost permission and a half-broken API look like. It is never
-believed, whatever the numbers say, unless the brake is off.
+A listing without a single row is what a wrong filter, a lost permission and a half-broken API look like. Where there
+is more than one row it is never believed, whatever the numbers say, unless the brake is off.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from worker.errors import RunEnded, WorkerError
@@ -22,7 +23,7 @@ from worker.jobs.sinks.values import plain_row, weight
 from worker.jobs.spool import Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -46,6 +47,8 @@ class RunTally:
         self.swept: list[Swept] = []
         #: What the rows handed over look like, by table.
         self.shapes: dict[str, Shape] = {}
+        #: Tables whose listing is complete and not committed yet, and the stream that has it.
+        self.complete: dict[str, Buffer] = {}
 
     def take(self) -> None:
         """Leave to emit one row. Raises LimitReached when there is none left."""
@@ -119,21 +122,21 @@ class Buffer:
         """
         single: Iterable[Mapping[str, Any]] = [rows] if isinstance(rows, Mapping) else rows
         names = (key,) if isinstance(key, str) else tuple(key or ())
-        with self._lock:
+        with self._lock, self._listed(table) as listing:
             pending = self._pending.get(table)
             if pending is None:
                 pending = self._pending[table] = _Rows(names, self._folder)
             if pending.key != names:
                 raise WorkerError(f"rows for {table} were emitted with the key {names}, and before with {pending.key}")
-            self.tables.add(table)
-            listing = self._listing_of(table, names)
+            if names:
+                listing.name_key(table, names)
             shape = self.run.shapes.setdefault(table, Shape())
             for row in single:
                 self.run.take()
                 plain = plain_row(row, table)
                 pending.rows.add(plain, weight(plain))
                 shape.note(plain)
-                if listing is not None:
+                if names:
                     listing.add_row(plain)
                 self.emitted += 1
 
@@ -144,16 +147,20 @@ class Buffer:
         """
         names = (key,) if isinstance(key, str) else tuple(key)
         given = [keys] if isinstance(keys, str | bytes | Mapping) else keys
-        with self._lock:
-            self.tables.add(table)
-            listing = self._listings.setdefault(table, Listing(self._folder))
+        with self._lock, self._listed(table) as listing:
             listing.name_key(table, names)
             listing.add(table, given)
 
     def complete(self, table: str) -> None:
-        """All rows of the table that exist at the source have been seen; takes effect with the next checkpoint."""
+        """All rows of the table that exist at the source have been seen; takes effect with the next checkpoint.
+
+        Raises WorkerError, or what has ended the run, when `emit` or `seen` has raised for this table before.
+        """
         with self._lock:
-            self._listings.setdefault(table, Listing(self._folder)).complete = True
+            listing = self._listings.setdefault(table, Listing(self._folder))
+            listing.require_whole(table)
+            listing.complete = True
+            self.run.complete[table] = self
 
     def checkpoint(self, **values: Any) -> int:
         """Commit the pending rows with the cursor moved to `values`; answers their number.
@@ -180,13 +187,21 @@ class Buffer:
                 pending.rows.close()
             self._pending.clear()
 
-    def _listing_of(self, table: str, key: tuple[str, ...]) -> Listing | None:
-        """Where the keys of emitted rows go; None for rows without."""
-        if not key:
-            return None
+    @contextmanager
+    def _listed(self, table: str) -> Iterator[Listing]:
+        """The table's listing; it cannot become complete any more when what is done with it raises."""
+        self.tables.add(table)
+        if self.run.complete.get(table, self) is not self:
+            raise WorkerError(
+                f"rows of {table} come after another stream has said that it is complete",
+                hint="checkpoint the stream that said so first",
+            )
         listing = self._listings.setdefault(table, Listing(self._folder))
-        listing.name_key(table, key)
-        return listing
+        try:
+            yield listing
+        except BaseException as error:
+            listing.cut_off = error
+            raise
 
     def _write(self, cursor: Mapping[str, Any] | None) -> int:
         batches = {table: TableBatch(one.rows, one.key) for table, one in self._pending.items() if one.rows.count}
@@ -194,14 +209,17 @@ class Buffer:
             table: Sweep(listing, self.run.brake()) for table, listing in self._listings.items() if listing.complete
         }
         for table, sweep in sweeps.items():
-            rows = self._pending.get(table)
-            batches[table] = TableBatch(rows.rows if rows else (), sweep.key, sweep)
+            rows = batches.get(table)
+            if rows is not None and rows.key != sweep.key:
+                raise WorkerError(f"rows for {table} were emitted with the key {rows.key}, and listed by {sweep.key}")
+            batches[table] = TableBatch(rows.rows if rows is not None else (), sweep.key, sweep)
         if not batches and cursor is None:
             return 0
         count = self._session.write(batches, cursor)
         self.committed += count
         for table, sweep in sweeps.items():
             self._listings.pop(table).keys.close()
+            self.run.complete.pop(table, None)
             if sweep.outcome is not None:
                 self.run.swept.append(sweep.outcome)
         self.discard()

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from worker.errors import WorkerError
+from worker.errors import RunEnded, WorkerError
+from worker.jobs.sinks.sideways import value_of
 from worker.jobs.sinks.values import plain_row
 from worker.jobs.spool import Spool
 
@@ -53,23 +54,35 @@ class Listing:
         self.key: tuple[str, ...] = ()
         #: Whether the job said that it has seen all of them.
         self.complete = False
+        #: What kept a row or a key that the job handed over from being taken: then the listing is not whole.
+        self.cut_off: BaseException | None = None
         self.keys: Spool[Key] = Spool(folder, squeezed=True)
 
     def add_row(self, row: Mapping[str, Any]) -> None:
         """The key of a plain row."""
-        self.keys.add(tuple(row.get(name) for name in self.key))
+        self.keys.add(tuple(value_of(row, name) for name in self.key))
 
     def add(self, table: str, keys: Iterable[Any]) -> None:
         """Keys as a job gives them: values, tuples of several, or whole rows. Raises WorkerError."""
         for given in keys:
             if isinstance(given, Mapping):
-                values = tuple(given.get(name) for name in self.key)
+                values = tuple(value_of(given, name) for name in self.key)
             else:
                 values = tuple(given) if isinstance(given, tuple | list) else (given,)
             if len(values) != len(self.key) or any(value is None for value in values):
                 raise WorkerError(f"{given!r} is no key of {table}: it has the fields {', '.join(self.key)}")
             plain = plain_row(dict(zip(self.key, values, strict=True)), table)
             self.keys.add(tuple(plain.values()))
+
+    def require_whole(self, table: str) -> None:
+        """Raise what ended the run, or WorkerError, when something that exists at the source is not among the keys."""
+        if isinstance(self.cut_off, RunEnded):
+            raise self.cut_off
+        if self.cut_off is not None:
+            raise WorkerError(
+                f"{table} is not complete: a row or a key of it was not taken ({self.cut_off})",
+                hint="have the job end, or not call complete, where emit or seen has raised",
+            ) from self.cut_off
 
     def name_key(self, table: str, key: tuple[str, ...]) -> None:
         """The key's fields. Raises WorkerError when they were others before."""

@@ -8,6 +8,7 @@ nothing. Rows of one shape are looked at once, so that a million rows cost littl
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -34,25 +35,29 @@ _BY_CHANCE = 20
 
 
 class Shape:
-    """The rows of one table in one run."""
+    """The rows of one table in one run. Safe for threads: the streams of a run may share a table."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self.rows = 0
         self._seen: set[tuple[tuple[str, ...], tuple[type, ...]]] = set()
         self._columns: dict[str, set[str]] = {}
 
     def note(self, row: Mapping[str, Any]) -> None:
         """Look at one plain row."""
-        self.rows += 1
-        self._seen.add((tuple(row), tuple(map(type, row.values()))))
-        if len(self._seen) > _MOST_SHAPES:
-            self._sum_up()
+        seen = (tuple(row), tuple(map(type, row.values())))
+        with self._lock:
+            self.rows += 1
+            self._seen.add(seen)
+            if len(self._seen) > _MOST_SHAPES:
+                self._sum_up()
 
     @property
     def columns(self) -> dict[str, set[str]]:
         """Name -> the kinds of its values; none where all were None."""
-        self._sum_up()
-        return self._columns
+        with self._lock:
+            self._sum_up()
+            return self._columns
 
     def _sum_up(self) -> None:
         for names, types in self._seen:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from worker.errors import WorkerError
 from worker.jobs.buffer import Buffer, RunTally
+from worker.jobs.sinks.sideways import fold
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,8 +75,13 @@ class Streams:
             return self._buffers[name]
 
     def complete(self, table: str, stream: Buffer) -> None:
-        """All rows of a table were seen in this stream. Raises WorkerError when another one has seen some of them."""
+        """All rows of a table were seen in this stream.
+
+        Raises WorkerError when another one has seen some of them, or when they went by another spelling of its name.
+        """
         for name, buffer in list(self._buffers.items()):
+            if other := next((met for met in buffer.tables if met != table and fold(met) == fold(table)), None):
+                raise WorkerError(f"{table} is what this run called {other} before: some sinks take both for one table")
             if buffer is not stream and table in buffer.tables:
                 where = f'ctx.stream("{name}")' if name else "ctx"
                 raise WorkerError(

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from worker.store.database import Database
     from worker.store.records import Account, Claim
 
+#: Characters of a key that are shown: a key may be a whole text.
+_KEY = 200
 WAITING, APPROVED, REJECTED, SUPERSEDED = "held", "approved", "rejected", "superseded"
 
 
@@ -132,7 +134,7 @@ def hold(session: Session, claim: Claim, swept: Swept, now: float) -> None:
         gone=swept.gone.rows,
         present=swept.gone.present,
         seen=swept.gone.seen,
-        sample=[storable(key) for key in swept.sample],
+        sample=[storable(key[:_KEY]) for key in swept.sample],
         reason=storable(swept.objection),
         run_id=claim.run_id,
         held_at=now,

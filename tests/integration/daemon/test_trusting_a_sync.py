@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from worker.engines.freshness import FreshnessWatch
+from worker.jobs.sinks import Stream
 from worker.store.notifications import Addressee
 
 LISTING = '''
@@ -100,6 +101,19 @@ def test_rejected_deletions_stay_and_are_held_anew(listed):
     run(listed, [])
     assert [change.reason for change in listed.wiring.store.changes.list()] == [first.reason]
     assert there(listed) == 100
+
+
+def test_rejection_after_an_approval_that_was_not_recorded_tells_the_truth(listed):
+    """The approval's process has ended between sink and store: the rows are gone, and the record says so."""
+    run(listed, things(*range(100)))
+    run(listed, things(*range(60)))
+    held = listed.wiring.store.changes.list()[0]
+    sink = listed.wiring.sink(listed.wiring.job("things"))
+    sink.settle(held.id, Stream("things", "books", "acme"), "things", approve=True)
+    rejected = listed.command("changes", "reject", held.id)
+    assert (rejected.returncode, "was approved before: 40 rows deleted" in rejected.stderr) == (1, True)
+    change = listed.wiring.store.changes.get(held.id)
+    assert (change.state, change.applied) == ("approved", 40)
 
 
 def test_newer_listing_supersedes_a_held_one(listed):

@@ -121,3 +121,21 @@ def test_jsonl_preview_changes_nothing(sink):
     before = {path: path.read_bytes() for path in sink.path.rglob("*") if path.is_file()}
     assert run(dry_sink(sink, STREAM, None), [1]).sample == ("2",)
     assert {path: path.read_bytes() for path in sink.path.rglob("*") if path.is_file()} == before
+
+
+def test_jsonl_keys_of_rows_that_spell_their_key_otherwise_are_known(sink):
+    """A job that writes `ID` from now on, where it wrote `id`."""
+    run(sink, [1])
+    with closing(sink.open(STREAM, next(_FENCES))) as session, Buffer(session) as buffer:
+        buffer.emit("t", {"ID": 2}, key="ID")
+        buffer.finish()
+    assert run(sink, seen=[1, 2]).gone.rows == 0
+
+
+def test_jsonl_rows_with_another_key_than_the_listed_one_are_refused(sink):
+    """Nobody could tell later which of them are gone."""
+    run(sink, [1])
+    with closing(sink.open(STREAM, next(_FENCES))) as session, Buffer(session) as buffer:
+        buffer.emit("t", {"code": "x"}, key="code")
+        with pytest.raises(WorkerError, match="has the key"):
+            buffer.finish()

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -299,3 +299,41 @@ def _until_it_waits(sink):
     query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
     while not ids(sink, query)[0]:
         time.sleep(0.01)
+
+
+def test_sweep_keeps_rows_whose_key_is_spelt_otherwise(sink):
+    """Column names are compared without regard to case; so is the key of what was emitted."""
+    swept = listing(sink, [{"ID": 1}, {"Id": 2}])
+    assert (swept.gone.rows, swept.gone.seen) == (0, 2)
+
+
+def test_sweep_believes_whole_decimals(sink):
+    """As an XML or a JSON reader may give ids."""
+    listing(sink, rows(1, 2))
+    assert listing(sink, seen=[Decimal(1), Decimal("2.0")]).gone.rows == 0
+
+
+def test_listing_of_rows_emitted_without_its_key_is_refused(sink):
+    """They would be written with the listing's key, and taken away again."""
+    session = sink.open(Stream("list", "books", "acme"), next(_FENCES))
+    with closing(session), Buffer(session) as buffer:
+        buffer.emit("t", rows(1))
+        buffer.seen("t", [2])
+        buffer.complete("t")
+        with pytest.raises(WorkerError, match="emitted with the key"):
+            buffer.checkpoint(at=1)
+
+
+@pytest.mark.parametrize("tally", [RunTally(limit=2), RunTally()], ids=["limit", "bad row"])
+def test_listing_that_was_cut_off_cannot_become_complete(sink, tally):
+    """A job that goes on after `emit` has raised: what was not taken is no deletion."""
+    listing(sink, rows(1, 2, 3))
+    session = sink.open(Stream("list", "books", "acme"), next(_FENCES))
+    with closing(session), Buffer(session, run=tally) as buffer:
+        for row in ({"id": 1}, {"id": 2}, {"id": 3, "name": object()}):
+            with suppress(WorkerError):
+                buffer.emit("t", row, key="id")
+        with pytest.raises(WorkerError, match=r"the limit of 2 rows|t is not complete"):
+            buffer.complete("t")
+        buffer.finish()
+    assert ids(sink) == [1, 2, 3]

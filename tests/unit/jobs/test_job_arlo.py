@@ -162,3 +162,28 @@ def test_arlo_backfill_asks_for_its_time_alone(jobs):
         "ge+datetime%28%272025-01-01T00%3A00%3A00.000Z%27%29+and+LastModifiedDateTime+lt+datetime%28%272025-02-01"
         in url
     )
+
+
+def _lines(*numbers, more=False):
+    links = "".join(
+        f'<Link rel="x" title="OrderLine" href="{BASE}orders/90/lines/{number}/"><OrderLine>'
+        f"<OrderLineID>{number}</OrderLineID></OrderLine></Link>"
+        for number in numbers
+    )
+    following = f'<Link rel="next" href="{BASE}orders/90/lines/?skip=2"/>' if more else ""
+    return f"<OrderLines>{links}{following}</OrderLines>"
+
+
+def test_arlo_lines_nested_in_another_order_than_their_pages_are_all_there(jobs):
+    """Lines 3 and 2 came nested; a page that begins behind two of them, by id, would not have line 1."""
+    order = (
+        f'<Orders><Link rel="x" title="Order" href="{BASE}orders/90/"><Order><OrderID>90</OrderID>'
+        "<LastModifiedDateTime>2026-01-09T20:15:00Z</LastModifiedDateTime>"
+        f'<Link rel="r" title="Lines" href="{BASE}orders/90/lines/">{_lines(3, 2, more=True)}</Link>'
+        "</Order></Link></Orders>"
+    )
+    merges = "<ContactMergeRequests/>"
+    answers = [Answer(xml=answer) for answer in (merges, order, _lines(1, 2, 3), merges)]
+    result = run_job(jobs.get("arlo.orders").function, responses=answers, api_base=BASE)
+    assert sorted(line["OrderLineID"] for line in result.rows["orderlines"]) == [1, 2, 3]
+    assert not [url for url in result.urls if "/lines/" in url and "skip" in url]

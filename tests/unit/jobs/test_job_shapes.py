@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
@@ -77,3 +79,21 @@ def test_shape_of_rows_with_very_many_different_fields_stays_small():
     """Two thousand shapes are summed up on the way."""
     shape = shape_of(*({"id": n, f"field{n}": n} for n in range(2000)))
     assert len(shape.columns) == 2001
+
+
+def note_many(shape, first):
+    """6000 rows of 3000 shapes."""
+    for row in range(6000):
+        shape.note({f"c{(7 * row + first) % 3000}": 1})
+
+
+def test_shape_takes_rows_from_several_threads():
+    """Streams of one run may share a table; with many shapes one sums up while another adds."""
+    shape, interval = Shape(), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(note_many, [shape] * 4, range(4)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert (shape.rows, len(shape.columns)) == (24000, 3000)

@@ -119,6 +119,41 @@ def test_listing_is_complete_in_the_stream_that_emitted_it():
     assert [swept.table for swept in sink.swept] == ["lines"]
 
 
+def test_rows_of_another_stream_do_not_come_between_a_listing_and_its_checkpoint():
+    """The listing does not name them: they would be taken away as soon as they are there."""
+
+    def crossing(ctx):
+        ctx.emit("t", {"id": 1}, key="id")
+        ctx.complete("t")
+        ctx.stream("late").emit("t", {"id": 2}, key="id")
+
+    with pytest.raises(WorkerError, match="after another stream has said that it is complete"):
+        run_job(crossing)
+
+
+def test_rows_of_another_stream_come_after_the_checkpoint_of_a_listing():
+    """Then they are nobody's deletion."""
+
+    def following(ctx):
+        ctx.emit("t", {"id": 1}, key="id")
+        ctx.complete("t")
+        ctx.checkpoint(at=1)
+        ctx.stream("late").emit("t", {"id": 2}, key="id")
+
+    assert run_job(following).rows == {"t": [{"id": 1}, {"id": 2}]}
+
+
+def test_listing_goes_by_the_spelling_of_its_rows():
+    """SQLite takes both for one table; a listing under the other name has none of its rows."""
+
+    def misspelt(ctx):
+        ctx.emit("Things", {"id": 1}, key="id")
+        ctx.complete("things")
+
+    with pytest.raises(WorkerError, match="things is what this run called Things before"):
+        run_job(misspelt)
+
+
 def test_stream_whose_place_is_no_cursor_says_so():
     """As `--since '{"@lines": 5}'` would have it."""
     with pytest.raises(WorkerError, match="the cursor's @lines is 5 and no object"):

@@ -41,8 +41,9 @@ class Ledger:
     write: Write
 
     def deliver(self, known: Known, batch: TableBatch) -> Known:
-        """These rows were written."""
-        keys = (tuple(row.get(name) for name in known.key) for row in batch.rows)
+        """These rows were written. Raises WorkerError when their key is another than the table's."""
+        self._check(batch.key, known)
+        keys = (tuple(row.get(name) for name in batch.key) for row in batch.rows)
         return replace(known, bytes=append_keys(known.keys(self.stem), known.bytes, keys))
 
     def sweep(self, known: Known | None, sweep: Sweep, place: Place) -> tuple[Known | None, Swept]:
@@ -89,11 +90,13 @@ class Ledger:
         return following
 
     def _compare(self, found: Difference, known: Known, sweep: Sweep) -> Swept:
-        given, present = (tuple(fold(name) for name in key) for key in (sweep.key, known.key))
-        check_names(given, present, self.table)
+        self._check(sweep.key, known)
         found.know(read_keys(known.keys(self.stem), 0, known.bytes))
         found.see(sweep)
         return found.compare(self.table, sweep)
+
+    def _check(self, given: Iterable[str], known: Known) -> None:
+        check_names(_folded(given), _folded(known.key), self.table)
 
     def _marks(self, known: Known, keys: Iterator[Key]) -> Iterator[dict[str, Any]]:
         for key in keys:
@@ -116,3 +119,7 @@ def _lines(path: Path, end: int | None) -> Iterator[dict[str, Any]]:
     with path.open("rb") as file:
         while (end is None or file.tell() < end) and (line := file.readline()):
             yield json.loads(line)
+
+
+def _folded(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(fold(name) for name in names)

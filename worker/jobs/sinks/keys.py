@@ -5,6 +5,7 @@ rows that were emitted before had the number 12. A key that the column cannot ho
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -47,13 +48,18 @@ class KeyFitter(Generic[KindT]):
 
     def _one(self, value: Any, kind: KindT) -> Any:
         spellings: list[Any] = [value]
-        whole = value.is_integer() if isinstance(value, float) else isinstance(value, str) and _WHOLE.fullmatch(value)
-        if whole:
+        if _is_whole(value):
             spellings.append(int(value))
         for spelling in spellings:
             if self._kind_of([spelling], kind) == kind:
                 return self._stored(spelling, kind)
         return None
+
+
+def _is_whole(value: Any) -> bool:
+    if isinstance(value, str):
+        return _WHOLE.fullmatch(value) is not None
+    return isinstance(value, float | Decimal) and value % 1 == 0
 
 
 def check_names(given: tuple[str, ...], present: tuple[str, ...], table: str) -> None:

@@ -69,6 +69,15 @@ def sideways(chunk: list[Row], table: str, same: Callable[[str], str] = fold) ->
     }
 
 
+def value_of(row: Row, name: str) -> Any:
+    """The value of a column, however the row spells its name; None without one."""
+    value = row.get(name)
+    if value is not None:
+        return value
+    folded = fold(name)
+    return next((found for spelt, found in row.items() if found is not None and fold(spelt) == folded), None)
+
+
 def check_key(columns: Mapping[str, list[Any]], table: str, key: tuple[str, ...]) -> None:
     """Raise WorkerError unless every row has a value for every part of the key."""
     by_fold = {fold(name): values for name, values in columns.items()}
