@@ -4,6 +4,7 @@ answer, what the next request is. `Auto` tells only those ways apart that an ans
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urljoin
@@ -12,7 +13,7 @@ from worker.errors import WorkerError
 from worker.jobs.page_rows import dig
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import requests
 
@@ -27,8 +28,19 @@ NEXT_CURSORS = (
     ("pagination.next_cursor", "cursor"), ("response_metadata.next_cursor", "cursor"), ("paging.next.after", "after"),
     ("paging.cursors.after", "after"), ("next_page_token", "page_token"), ("nextPageToken", "pageToken"),
 )  # fmt: skip
+#: Names which say what comes next. A value there that cannot be followed is no end.
+_NEXT = tuple(dict.fromkeys((
+    *NEXT_URLS, *(path for path, _ in NEXT_CURSORS if path != "paging.cursors.after"),
+    *(
+        f"{around}{name}"
+        for around in ("", "meta.", "pagination.", "paging.", "page.", "links.", "_links.", "meta.pagination.")
+        for name in ("next", "next_page", "nextPage", "next_cursor", "nextCursor", "next_offset", "nextOffset",
+                     "next_token", "nextToken", "next_url", "nextUrl")
+    ),
+)))  # fmt: skip
 #: Signs in a body that there is more than this answer.
 _MORE = ("has_more", "hasMore", "has_next_page", "hasNextPage", "meta.has_more", "pagination.has_more")
+_NAME_THE_WAY = 'name the way: style="offset", "page", "cursor", … in ctx.pages, or paging of the resource'
 _TOTALS = ("total", "total_count", "totalCount", "totalResults", "meta.total", "pagination.total")
 
 
@@ -204,19 +216,26 @@ class Auto(Single):
             if isinstance(url, str) and url.startswith(("http://", "https://", "/", "?")):
                 return _target(answer, url)
         for path, parameter in NEXT_CURSORS:
-            if dig(answer.body, path):
+            if _is_cursor(dig(answer.body, path)):
                 return Cursor(path, parameter).following(answer)
         self._refuse_half(answer)
         return None
 
     def _refuse_half(self, answer: PageAnswer) -> None:
+        named = next((path for path in _NEXT if _holds(dig(answer.body, path))), None)
+        if named is not None:
+            raise WorkerError(
+                f"{answer.request.url}: {named!r} says that there are more rows, but it is neither a URL nor a cursor "
+                "whose parameter is known",
+                hint=_NAME_THE_WAY,
+            )
         flag = next((path for path in _MORE if dig(answer.body, path) is True), None)
         total = next((path for path in _TOTALS if _is_more(dig(answer.body, path), answer)), None)
         sign = flag or (total if answer.before == 0 else None)
         if sign is not None:
             raise WorkerError(
                 f"{answer.request.url}: {sign!r} says that there are more rows, but not how to ask for them",
-                hint='name the way: style="offset", "page", "cursor", … in ctx.pages, or paging of the resource',
+                hint=_NAME_THE_WAY,
             )
 
 
@@ -275,3 +294,13 @@ def _number(answer: PageAnswer, path: str) -> int:
 
 def _is_more(value: Any, answer: PageAnswer) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > len(answer.rows)
+
+
+def _is_cursor(value: Any) -> bool:
+    """A text or a number that goes into a query as it is; 0 and the empty text are ends."""
+    return isinstance(value, str | int) and not isinstance(value, bool) and bool(value)
+
+
+def _holds(value: Any) -> bool:
+    """Whether there is anything in a value: `{"href": null}` is as empty as null."""
+    return any(map(_holds, value.values())) if isinstance(value, Mapping) else bool(value)

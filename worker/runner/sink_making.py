@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from worker.config.sections.sink import default_dataset
 from worker.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class SinkMaker:
             pipeline="worker_" + re.sub(r"[^A-Za-z0-9]", "_", config.name),
             folder=str(folder),
             destination=config.destination or "",
-            dataset=config.dataset or re.sub(r"[^A-Za-z0-9]", "_", config.name),
+            dataset=config.dataset or default_dataset(config.name),
             credentials=credentials,
             settings=config.settings or {},
             flat=config.nested == "json",

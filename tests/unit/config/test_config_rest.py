@@ -134,8 +134,11 @@ DLT = [
     ('type="dlt"\ndestination="duckdb"', "path", "missing; write path"),
     ('type="dlt"\ndestination="postgres"\npath="x"', "path", "destination postgres has none"),
     ('type="dlt"\ndestination="duckdb"\npath="x"\ncredentials_env="X"', "credentials", "DuckDB has none"),
-    ('type="dlt"\ndestination="duckdb"\npath="state/Raw.duckdb"\ndataset="raw"', "path", "as the dataset"),
-    ('type="dlt"\ndestination="duckdb"\npath="state/d.duckdb"', "path", "as the dataset"),
+    (
+        'type="dlt"\ndestination="duckdb"\npath="state/Raw.duckdb"\ndataset="raw"',
+        "dataset",
+        'write dataset = "raw_data"',
+    ),
     ('type="sqlite"\npath="x"\ndataset="raw"', "dataset", "a sink of type sqlite has none"),
     ('type="dlt"\ndestination="duckdb"\npath="x"\nnested="rows"', "nested", '"tables" | "json"'),
 ]
@@ -145,3 +148,10 @@ DLT = [
 def test_dlt_sink_names_place_find_and_remedy(folder, text, place, what):
     """What a destination needs, and what it has not."""
     assert what in folder.problems(f"[sinks.d]\n{text}\n")[f"sinks.d.{place}"]
+
+
+def test_dlt_sink_calls_its_dataset_otherwise_than_duckdb_calls_the_file(folder):
+    """The same name for both is ambiguous in every statement."""
+    sink = '[sinks.{}]\ntype="dlt"\ndestination="duckdb"\npath="state/{}.duckdb"\n'
+    sinks = folder.load(sink.format("ware-house", "Ware_House") + sink.format("raw", "warehouse")).sinks
+    assert (sinks["ware-house"].dataset, sinks["raw"].dataset) == ("ware_house_data", None)

@@ -141,6 +141,33 @@ def test_pages_half_a_collection_is_an_error(body):
         list(_pages([body]))
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"next": 10},
+        {"next": True},
+        {"meta": {"next": 10}},
+        {"meta": {"next": "abc"}},
+        {"meta": {"next_page": 2}},
+        {"next_cursor": {"id": 7}},
+        {"links": {"next": {"url": "/items?page=2"}}},
+    ],
+)
+def test_pages_that_name_a_next_one_which_cannot_be_followed_are_an_error(body):
+    """The first page does not pass for the whole."""
+    with pytest.raises(WorkerError, match="says that there are more rows") as caught:
+        list(_pages([{"data": _rows(1), **body}]))
+    assert "name the way" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "body", [{"next": None}, {"next": ""}, {"next": 0}, {"links": {"next": {"href": None}}}, {"meta": {"next": {}}}]
+)
+def test_pages_end_where_next_names_nothing(body):
+    """APIs say it in several ways."""
+    assert _ids(_pages([{"data": _rows(1), **body}])) == [[1]]
+
+
 def test_pages_rows_may_stand_at_a_path():
     """`rows="a.b"`."""
     assert _ids(_pages([{"a": {"b": _rows(1)}}], rows="a.b")) == [[1]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from worker.config.faults import quoted
 from worker.config.kinds import FREE_TABLE, PATH, choice, duration, text, whole_number
 from worker.config.model import SinkConfig
@@ -97,7 +99,8 @@ _OPTIONS = (
     Option(
         "dataset",
         text(r"[A-Za-z_][A-Za-z0-9_]{0,62}", "letters, digits and underscores", label="name"),
-        "For dlt: the schema or dataset of the tables. Without it: the sink's name.",
+        "For dlt: the schema or dataset of the tables. Without it: the sink's name, with _data behind it where that is "
+        "also the name of DuckDB's file.",
         example="crm",
         alternative=True,
     ),
@@ -150,14 +153,29 @@ def _says_where(reading: Reading) -> None:
     if destination not in {"duckdb", None} and reading["path"] is not None:
         reading.refuse("path", f"destination {destination} has none; write credentials_file, or settings")
     if destination == "duckdb" and reading["path"] is not None:
-        dataset = reading["dataset"] or reading.spot.place.rpartition(".")[2].replace("-", "_")
-        if reading["path"].stem.lower() == dataset.lower():
-            reading.refuse(
-                "path",
-                f"DuckDB calls the file's content {quoted(dataset)}, as the dataset; write another file or dataset",
-            )
+        _apart_from_the_file(reading)
     if destination == "duckdb" and reading["credentials"] is not None:
         reading.refuse("credentials", "DuckDB has none; remove it")
+
+
+def _apart_from_the_file(reading: Reading) -> None:
+    """DuckDB names a file's content after the file, and cannot tell it from a schema of that name."""
+    stem, dataset = reading["path"].stem.lower(), reading["dataset"]
+    if dataset is None and "dataset" not in reading.faulty:
+        name = default_dataset(reading.spot.place.partition(".")[2].strip('"'))
+        if stem == name.lower():
+            reading.values["dataset"] = f"{name}_data"
+    elif dataset is not None and stem == dataset.lower():
+        reading.refuse(
+            "dataset",
+            f"DuckDB calls the content of {quoted(reading['path'].name)} {quoted(dataset)}, too; "
+            f'write dataset = "{dataset}_data", or another path',
+        )
+
+
+def default_dataset(sink: str) -> str:
+    """The dataset of a sink that names none."""
+    return re.sub(r"[^A-Za-z0-9]", "_", sink)
 
 
 def _password_in_the_file(reading: Reading) -> None:
