@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from worker.accounts.bounded import load
 from worker.errors import UsageFault
 from worker.jobs.recording import Answered, Asked, Recording, render, require_vcrpy
+from worker.redact import Scrubber
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     import requests
 
     from worker.config.model import Integration
-    from worker.redact import Scrubber
 
 #: Parts of a header's name that say that its value is a credential.
 _TELLING = ("key", "token", "secret", "auth", "password", "cookie")
+#: Cookies whose values are looked for in bodies: half of what a scrubber keeps in mind, so that a cookie for each answer
+#: does not push the tokens out. In headers all are masked.
+_COOKIES = Scrubber.LIMIT // 2
 
 
 class Recorder:
@@ -42,6 +45,7 @@ class Recorder:
         self._scrubber = scrubber
         self._lock = threading.Lock()
         self._exchanges: list[tuple[Asked, Answered]] = []
+        self._cookies: set[str | None] = set()
         for name, value in integration.headers.items():
             if any(part in name.lower() for part in _TELLING):
                 scrubber.learn(value)
@@ -54,7 +58,9 @@ class Recorder:
         load(response, self._integration.largest_answer << 20)
         request = response.request
         for cookie in response.cookies:
-            self._scrubber.learn(cookie.value)
+            if cookie.value not in self._cookies and len(self._cookies) < _COOKIES:
+                self._cookies.add(cookie.value)
+                self._scrubber.learn(cookie.value)
         body = request.body.encode() if isinstance(request.body, str) else request.body
         asked = Asked(
             request.method or "GET",

@@ -132,6 +132,8 @@ def _getter(dataset: Dataset, resource: Resource, path: tuple[str, ...]) -> tupl
     if relation is None or relation.many:
         raise BadQuery(f"{resource.name} has no link {name!r} to one resource.")
     table = dataset.tables[relation.target]
+    if path[1:] == (table.resource.key,):  # a column of the row itself: it stays when what it names is deleted
+        return (lambda row: row.references.get(name)), table.resource.fields[path[1]]
     inner, kind = _getter(dataset, table.resource, path[1:])
 
     def through(row: Row) -> Any:

@@ -214,6 +214,11 @@ def test_connections_that_say_nothing_do_not_keep_the_browser_out():
                 with suppress(OSError):
                     peer.sendall(b"GET /callback?code=")
             still_waits(listener, port)
+            # Those that had to make room end as soon as they are given a turn.
+            for _ in range(600):
+                if threading.active_count() < 120:
+                    break
+                time.sleep(0.1)
             assert threading.active_count() < 120
         finally:
             for peer in silent:
