@@ -28,6 +28,7 @@ from worker import Context, job
 from worker.errors import WorkerError
 from worker.jobs.keyset import Batch, Place, Reading, clock_of, settled
 from worker.jobs.linked_xml import api_exception, goes_on, inside, links, number_of, read_document, read_row, text_of
+from worker.jobs.params import read_choices, read_number, refuse_unknown
 from worker.jobs.ticks import MILLISECOND, SECOND, read_ticks, to_millisecond, utc_text
 from worker.jobs.xml_body import LARGEST
 
@@ -45,6 +46,8 @@ PAGE = 250
 SETTLE = 2.0
 #: Contacts in one filter: well within the length of a URL.
 TOGETHER = 20
+#: What `params` may hold; of `deletions` also `tables`.
+PARAMS = ("top", "settle")
 #: Columns that are neither text nor told by their names.
 KINDS: Kinds = {
     **dict.fromkeys(("SubTotal", "TotalTax", "Total"), Decimal),
@@ -113,7 +116,9 @@ def orders(ctx: Context) -> None:
 def deletions(ctx: Context) -> None:
     """Take away what is gone: list every id, table by table, and leave the difference to the sink and its brake."""
     everything = (EVENTS, REGISTRATIONS, CONTACTS, ORDERS)
-    wanted = [one for one in everything if one.collection in ctx.params.get("tables", [one.collection])]
+    refuse_unknown(ctx, (*PARAMS, "tables"))
+    tables = read_choices(ctx, "tables", [one.collection for one in everything])
+    wanted = [one for one in everything if one.collection in tables]
     begun = ctx.cursor.get("begun")  # a run that was cut short inside of this table; the next begins with it
     first = next((place for place, one in enumerate(wanted) if one.collection == begun), 0)
     for resource in wanted[first:] + wanted[:first]:
@@ -139,6 +144,7 @@ def name_all(ctx: Context, resource: Resource) -> None:
 
 def sync(ctx: Context, resource: Resource) -> None:
     """Deliver every row behind the cursor, then what merges have given to another contact."""
+    refuse_unknown(ctx, PARAMS)
     merges, owned = Merges(ctx), resource.contact and ctx.since is None  # a backfill leaves merges to the live runs
     if owned and not merges.begun:
         merges.begin_at_the_end()
@@ -160,7 +166,7 @@ class Collection:
     def __init__(self, ctx: Context, resource: Resource) -> None:
         self._ctx = ctx
         self._resource = resource
-        self._top = min(int(ctx.params.get("top", PAGE)), PAGE)
+        self._top = min(int(read_number(ctx, "top", PAGE, least=1)), PAGE)
 
     def since(self, millisecond: int | None) -> Batch[etree._Element]:
         """See `keyset.Source`."""
@@ -227,7 +233,7 @@ class Merges:
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
-        self.settle = float(ctx.params.get("settle", SETTLE))
+        self.settle = float(read_number(ctx, "settle", SETTLE))
 
     @property
     def begun(self) -> bool:

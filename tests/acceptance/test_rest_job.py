@@ -47,6 +47,8 @@ def test_rest_job_is_tried_listed_and_run(followed: tuple[Workplace, JsonApi]) -
         place(*line.split()[1:])
     tried = place.history[-1]
     assert ("customers: 5 rows" in tried.out, (place.folder / "state" / "data.db").exists()) == (True, False)
+    misspelt = place("jobs", "run", "crm", "--since", "custmers=2026-01-01T00:00:00Z", expect=2)
+    assert "those with incremental: customers" in misspelt.err
     listed = place("jobs", "list", "--json").json[0]
     assert (listed["uses"], listed["fault"], listed["description"]) == ("rest", None, "Reads customers.")
     assert place("jobs", "run", "crm", "--json").json[0]["rows"] == 5

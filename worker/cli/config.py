@@ -26,19 +26,20 @@ def check(context: typer.Context) -> None:
     from worker.config.check import check as check_config
     from worker.errors import JobUnusable
     from worker.jobs.loading import load_jobs
-    from worker.runner.definitions import definition_of
+    from worker.runner.definitions import REST
 
     called = invocation(context)
     report = check_config(called.config_path, os.environ)
-    if report.config is not None:
-        catalog = load_jobs(report.config.worker.jobs_path)
+    if report.jobs_path:
+        catalog = load_jobs(report.jobs_path)
         faults = []
-        for job in report.config.jobs.values():
+        for job, uses in report.uses.items():
             try:
-                definition_of(job, report.config, catalog)
+                if uses != REST:
+                    catalog.get(uses)
             except JobUnusable as error:
-                if not catalog.told_of(job.uses):
-                    faults.append((f"jobs.{job.name}.uses", error.message))
+                if not catalog.told_of(uses):
+                    faults.append((f"jobs.{job}.uses", error.message))
         report = report.adding(faults, catalog.faults)
     if called.as_json:
         print_json(report.as_dict())

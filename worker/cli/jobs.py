@@ -13,6 +13,7 @@ from worker.clock import rfc3339
 from worker.errors import JobUnusable
 
 if TYPE_CHECKING:
+    from worker.config.model import JobConfig
     from worker.store.records import Backfill, Due
     from worker.wiring import Wiring
 
@@ -51,7 +52,7 @@ def list_jobs(context: typer.Context) -> None:
     rows: list[dict[str, Any]] = []
     for job in wiring.config.jobs.values():
         try:
-            definition, fault = definition_of(job, wiring.config, catalog), None
+            definition, fault = definition_of(job, wiring.config, catalog), _sink_fault(wiring, job)
         except JobUnusable as error:
             definition, fault = None, error.message
         entries = due.get(job.name, [])
@@ -78,6 +79,14 @@ def list_jobs(context: typer.Context) -> None:
         if backfills:
             say("")
             print_table(("backfill", "account", "state", "last_started", "done_at"), backfills)
+
+
+def _sink_fault(wiring: Wiring, job: JobConfig) -> str | None:
+    """What the job's sink lacks."""
+    from worker.config.drivers import missing_driver
+
+    missing = missing_driver(wiring.config.sinks[job.sink]) if job.sink is not None else None
+    return f"sinks.{job.sink}: {missing}" if missing else None
 
 
 def _backfills(wiring: Wiring) -> list[dict[str, Any]]:

@@ -78,7 +78,7 @@ def run_job(
         assignment,
         accounts_of(wiring, assignment.config, account or []),
         limit,
-        read_since(since) if since else None,
+        read_since(since, _places_of(assignment.config)) if since else None,
         Path(record) if record else None,
     )
     run_by_hand(called, wiring, by_hand, dry=dry_run)
@@ -119,6 +119,13 @@ def accounts_of(wiring: Wiring, job: JobConfig, names: list[str]) -> list[Accoun
     if not chosen:
         raise UsageFault(f"{job.integration} has no account yet", hint=_enroll(job))
     return chosen
+
+
+def _places_of(job: JobConfig) -> list[str] | None:
+    """The names in the job's cursor; None when only its code knows them."""
+    from worker.runner.definitions import REST
+
+    return [one.name for one in job.resources if one.incremental] if job.uses == REST else None
 
 
 def _enroll(job: JobConfig) -> str:

@@ -7,11 +7,14 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from worker.config.load import find, load
-from worker.config.paths import exists, is_folder
+from worker.config.document import read_document
+from worker.config.drivers import missing_driver
+from worker.config.faults import Faults, Spot
+from worker.config.load import find, load, read_sections
+from worker.config.paths import exists, is_folder, normal
 from worker.config.trust import writable_by_others
 from worker.errors import ConfigProblems, JobUnusable, WorkerError, listed
 
@@ -37,6 +40,9 @@ class Report:
     config: Config | None = None
     #: Faults of the job files; the place names the file.
     job_faults: tuple[Finding, ...] = ()
+    #: Where job files are, and what each job uses: as far as it could be read, also of a file with faults.
+    jobs_path: tuple[Path, ...] = ()
+    uses: Mapping[str, str] = field(default_factory=dict)
 
     def adding(self, problems: Sequence[Finding] = (), job_faults: Sequence[Finding] = ()) -> Report:
         """The report with what others found."""
@@ -74,14 +80,30 @@ def check(config_path: Path | None, environ: Mapping[str, str]) -> Report:
     try:
         config = load(path, environ)
     except ConfigProblems as error:
-        return Report(path, error.problems)
+        return _of_faulty(path, error)
     problems = [
         *_secrets(config, environ),
         *_keyring(config, environ),
         *_folders(config),
         *_open_to_others(config),
+        *_drivers(config),
     ]
-    return Report(path, tuple(problems), (*config.warnings, *_warnings(config)), config)
+    report = Report(path, tuple(problems), (*config.warnings, *_warnings(config)), config)
+    return replace(
+        report, jobs_path=config.worker.jobs_path, uses={name: job.uses for name, job in config.jobs.items()}
+    )
+
+
+def _of_faulty(path: Path, error: ConfigProblems) -> Report:
+    """The report of a file with faults: what can be read of its jobs is there, so that theirs are told along."""
+    report = Report(path, error.problems)
+    try:
+        document = read_document(path)
+    except ConfigProblems:
+        return report
+    readings = read_sections(document, Spot("", Faults(), normal(path.absolute()).parent))
+    uses = {name: job["uses"] for name, job in readings["jobs"].items() if job["uses"] is not None}
+    return replace(report, jobs_path=readings["worker"][""]["jobs_path"] or (), uses=uses)
 
 
 def sources(config: Config) -> Iterator[SecretSource]:
@@ -91,6 +113,7 @@ def sources(config: Config) -> Iterator[SecretSource]:
     for integration in config.integrations.values():
         yield from integration.secrets.values()
     yield from (sink.credentials for sink in config.sinks.values() if sink.credentials)
+    yield from (sink.url for sink in config.sinks.values() if sink.url and sink.url.kind != "literal")
     for notify in config.notify:
         yield from (source for source in (notify.url, notify.secret) if source)
 
@@ -156,6 +179,13 @@ def unwritable(folder: Path) -> str | None:
         return None
     missing = "" if standing == folder else f", so {folder} cannot be made"
     return f"{standing} may not be written by user {os.geteuid()}{missing}; try: chown {os.geteuid()} {standing}"
+
+
+def _drivers(config: Config) -> Iterator[Finding]:
+    for name, sink in config.sinks.items():
+        missing = missing_driver(sink)
+        if missing is not None:
+            yield f"sinks.{name}.type", missing
 
 
 def _warnings(config: Config) -> Iterator[Finding]:

@@ -10,16 +10,17 @@ from worker.jobs.sinks import Heeding, Sweeping
 from worker.jobs.sinks.memory import MemorySink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from worker.jobs.listing import Sweep, Swept
     from worker.jobs.sinks import Sink, SinkSession, Stream, TableBatch
 
 
-def read_since(text: str) -> dict[str, Any]:
+def read_since(text: str, known: Sequence[str] | None = None) -> dict[str, Any]:
     """A cursor from the command line: a JSON object, or `name=value` pairs separated by commas.
 
-    Raises UsageFault when it is neither.
+    `known`: the names that the job reads in it; None when only its code knows. Raises UsageFault when the text is
+    neither, or has another name.
     """
     try:
         found = json.loads(text)
@@ -30,6 +31,12 @@ def read_since(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UsageFault(
             f"--since {text!r} is no cursor", hint="--since changed=2026-01-01T00:00:00Z, or a JSON object in quotes"
+        )
+    strange = [name for name in found if known is not None and name not in known]
+    if strange:
+        raise UsageFault(
+            f"--since {text!r}: no resource with a place is called {', '.join(strange)}",
+            hint=f"those with incremental: {', '.join(known or ()) or 'none, all are read whole each time'}",
         )
     return found
 

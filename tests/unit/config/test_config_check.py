@@ -6,6 +6,8 @@ import os
 import pytest
 
 from worker.config.check import check, unwritable
+from worker.config.drivers import missing_driver
+from worker.config.model import SinkConfig
 from worker.config.trust import refuse_open_to_all
 from worker.errors import ConfigProblems, JobUnusable, Misconfigured
 
@@ -211,3 +213,25 @@ def test_open_config_is_refused_only_when_all_may_write_it(sound, integration):
     sound.file.chmod(0o666)
     with pytest.raises(Misconfigured, match="mode 0666: every user of this machine may write it"):
         refuse_open_to_all(sound.file)
+
+
+def test_check_finds_the_missing_file_of_a_sinks_url(sound, integration):
+    """Before the first run does."""
+    problems = found(sound, f'{integration}[sinks.w]\ntype = "postgresql"\nurl_file = "nope.url"')
+    assert problems == {"sinks.w.url_file": f"{sound.path}/nope.url does not exist"}
+
+
+def test_check_of_a_faulty_file_tells_what_its_jobs_use(sound, integration, job):
+    """So that faults of the job files are told with those of the config, not after them."""
+    report = check(sound.write(integration + job + "a = 1"), ENVIRON)
+    assert (report.uses, report.jobs_path) == ({"invoices": "billing.invoices"}, (sound.path / "jobs",))
+    assert check(sound.write("= 1"), ENVIRON).uses == {}
+
+
+@pytest.mark.parametrize(("kind", "package"), [("dlt", "dlt"), ("postgresql", "psycopg")])
+def test_driver_that_is_not_installed_is_named_with_its_remedy(kind, package):
+    """Without importing it; a sink that needs none lacks none."""
+    said = missing_driver(SinkConfig("w", kind, None), lambda _name: None)
+    assert said == f'{package} is not installed; try: pip install "headless-worker[{kind}]"'
+    assert missing_driver(SinkConfig("w", kind, None)) is None
+    assert missing_driver(SinkConfig("w", "jsonl", None), lambda _name: None) is None

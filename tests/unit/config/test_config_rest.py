@@ -130,6 +130,8 @@ def test_resource_without_key_draws_a_warning(folder):
 
 
 DLT = [
+    ('type="dlt"\ndestination="duckdbb"', "destination", 'did you mean "duckdb"?'),
+    ('type="dlt"\ndestination="postgresql"', "destination", 'did you mean "postgres"?'),
     ('type="dlt"', "destination", "missing"),
     ('type="dlt"\ndestination="duckdb"', "path", "missing; write path"),
     ('type="dlt"\ndestination="postgres"\npath="x"', "path", "destination postgres has none"),
@@ -155,3 +157,16 @@ def test_dlt_sink_calls_its_dataset_otherwise_than_duckdb_calls_the_file(folder)
     sink = '[sinks.{}]\ntype="dlt"\ndestination="duckdb"\npath="state/{}.duckdb"\n'
     sinks = folder.load(sink.format("ware-house", "Ware_House") + sink.format("raw", "warehouse")).sinks
     assert (sinks["ware-house"].dataset, sinks["raw"].dataset) == ("ware_house_data", None)
+
+
+@pytest.mark.parametrize(
+    ("destination", "place", "what"),
+    [
+        ("postgres", "credentials", "write credentials_file"),
+        ("teradata", "destination", "no destination that is known"),
+    ],
+)
+def test_dlt_sink_that_dlt_may_know_more_of_draws_a_warning(folder, integration, destination, place, what):
+    """There are settings of its own, and a newer dlt has more destinations."""
+    found = folder.warnings(f'{integration}[sinks.d]\ntype="dlt"\ndestination="{destination}"\n')
+    assert what in found[f"sinks.d.{place}"]

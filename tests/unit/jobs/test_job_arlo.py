@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.errors import TryAgainLater, WorkerError
+from worker.errors import Misconfigured, TryAgainLater, WorkerError
 from worker.jobs.loading import load_jobs
 from worker.testing import Answer, run_job
 
@@ -187,3 +187,21 @@ def test_arlo_lines_nested_in_another_order_than_their_pages_are_all_there(jobs)
     result = run_job(jobs.get("arlo.orders").function, responses=answers, api_base=BASE)
     assert sorted(line["OrderLineID"] for line in result.rows["orderlines"]) == [1, 2, 3]
     assert not [url for url in result.urls if "/lines/" in url and "skip" in url]
+
+
+@pytest.mark.parametrize(
+    ("job", "params", "what"),
+    [
+        ("deletions", {"tables": ["registration"]}, r"params\.tables: there is no 'registration'; did you mean 'regis"),
+        ("deletions", {"tables": []}, "write a list of some of: events, registrations"),
+        ("deletions", {"tables": "orders"}, "write a list of some of: events, registrations"),
+        ("deletions", {"tabels": ["orders"]}, r"params\.tabels is unknown; did you mean 'tables'"),
+        ("events", {"tables": ["events"]}, r"params\.tables is unknown; there are top, settle"),
+        ("events", {"top": 0}, "a number of at least 1"),
+        ("contacts", {"settle": "2s"}, "a number of at least 0"),
+    ],
+)
+def test_arlo_params_that_nobody_would_read_are_refused(jobs, job, params, what):
+    """Before anything is asked for: a table that is misspelt would never be listed, and every run be green."""
+    with pytest.raises(Misconfigured, match=what):
+        run_job(jobs.get(f"arlo.{job}").function, responses=[], params=params, api_base=BASE)

@@ -42,6 +42,14 @@ def test_dry_sink_begins_where_the_real_one_stands():
     assert dry_sink(real, STREAM, None).open(STREAM, 1).cursor == {"changed": "a"}
 
 
+def test_since_names_only_what_the_job_reads():
+    """Another name would stay in the cursor for good, and the run begin anew."""
+    assert read_since("customers=7", ["customers"]) == {"customers": "7"}
+    with pytest.raises(UsageFault, match="is called custmers") as caught:
+        read_since("customers=7,custmers=2026", ["customers", "orders"])
+    assert caught.value.hint == "those with incremental: customers, orders"
+
+
 def test_dry_sink_begins_at_since():
     """Or what a run from elsewhere would."""
     real = MemorySink({STREAM: {"changed": "b"}})

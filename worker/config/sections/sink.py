@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from worker.config.faults import quoted
+from worker.config.faults import quoted, suggestion
 from worker.config.kinds import FREE_TABLE, PATH, choice, duration, text, whole_number
 from worker.config.model import SinkConfig
 from worker.config.names import NAME
@@ -27,6 +27,17 @@ _OF_TYPE = {
 }
 #: Bytes after which a file of lines is finished: a size that tools open at once, some hundred thousand rows.
 _ROTATE_BYTES = 64 * 2**20
+#: dlt's own, by `dlt.destinations`; another may be named by its import path.
+_DESTINATIONS = (
+    "athena", "bigquery", "clickhouse", "databricks", "dremio", "duckdb", "ducklake", "dummy", "fabric", "filesystem",
+    "hf", "iceberg", "lance", "lancedb", "motherduck", "mssql", "postgres", "qdrant", "redshift", "snowflake",
+    "sqlalchemy", "synapse", "weaviate",
+)  # fmt: skip
+#: Those that nobody reaches without a password or a token.
+_ASKING = (
+    "clickhouse", "databricks", "dremio", "motherduck", "mssql", "postgres", "redshift", "snowflake", "sqlalchemy",
+    "synapse",
+)  # fmt: skip
 _PATH_OF_DUCKDB = "state/warehouse.duckdb"
 _PATHS = {"sqlite": "state/data.db", "jsonl": "state/data"}
 
@@ -148,6 +159,14 @@ def _says_where(reading: Reading) -> None:
     destination = reading["destination"]
     if reading.lacks("destination"):
         reading.refuse("destination", 'missing; write destination = "duckdb", "postgres", "bigquery", …')
+    if destination is not None and destination not in _DESTINATIONS and "." not in destination:
+        _unknown_destination(reading, destination)
+        return
+    if destination in _ASKING and reading.lacks("credentials"):
+        reading.doubt(
+            "credentials",
+            f"{destination} asks for some; write credentials_file, unless dlt finds them in settings of its own",
+        )
     if destination == "duckdb" and reading.lacks("path"):
         reading.refuse("path", f'missing; write path = "{_PATH_OF_DUCKDB}"')
     if destination not in {"duckdb", None} and reading["path"] is not None:
@@ -156,6 +175,15 @@ def _says_where(reading: Reading) -> None:
         _apart_from_the_file(reading)
     if destination == "duckdb" and reading["credentials"] is not None:
         reading.refuse("credentials", "DuckDB has none; remove it")
+
+
+def _unknown_destination(reading: Reading, destination: str) -> None:
+    """A slip is refused; what resembles no destination that is known here may be one of a newer dlt."""
+    mend = suggestion(destination, _DESTINATIONS)
+    if mend:
+        reading.refuse("destination", f"there is no {quoted(destination)}{mend}")
+    else:
+        reading.doubt("destination", f"no destination that is known: {', '.join(_DESTINATIONS)}")
 
 
 def _apart_from_the_file(reading: Reading) -> None:
