@@ -97,7 +97,9 @@ def run_by_hand(called: Invocation, wiring: Wiring, by_hand: ByHand, *, dry: boo
     if called.as_json:
         print_json(runs)
     else:
-        print_table(("id", "job", "account", "state", "rows", "seconds", "error"), runs)
+        notes = ("note",) if any(run["note"] for run in runs) else ()
+        columns = ("id", "job", "account", "state", "rows", "deleted", "held", "seconds", *notes, "error")
+        print_table(columns, runs)
     raise typer.Exit(code)
 
 
@@ -240,7 +242,7 @@ def _run_once(wiring: Wiring, by_hand: ByHand, account: Account) -> tuple[dict[s
     ended = wiring.runner.run(assignment, due, following, trigger=by_hand.trigger, limit=by_hand.limit)
     if ended is None:
         return describe_skipped(assignment.name, account, "it is running already"), TryAgainLater.exit_code
-    if assignment.window is not None and ended.state is RunState.SUCCEEDED and by_hand.limit is None:
+    if assignment.window is not None and ended.state is RunState.SUCCEEDED and ended.whole:
         assignment.forget_place(account)  # it is done: who asks for the same window again wants it again
     try:
         return describe(wiring.store.runs.get(ended.run_id)), ended.exit_code

@@ -52,8 +52,8 @@ def list_runs(
         print_json(rows)
         return
     columns = (
-        "id", "job", "integration", "account", "state", "trigger", "started_at", "seconds", "rows", "deleted", "note",
-        "error",
+        "id", "job", "integration", "account", "state", "trigger", "started_at", "seconds", "rows", "deleted", "held",
+        "note", "error",
     )  # fmt: skip
     print_table(columns, rows, empty="no runs")
 

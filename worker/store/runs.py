@@ -57,6 +57,8 @@ class RunEnd:
     newer_fence: int = 0
     #: What it has shown of its tables.
     observed: Observed = NOTHING
+    #: Not empty: a limit of rows has ended it, and it says nothing of how much there is or how fresh it is.
+    cut_off: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,9 @@ class Runs:
             row.held += end.counts.held
             write_down(session, claim, end.observed, now)
             row.drift = [*(row.drift or ()), *end.observed.drift] or None
-            if state is RunState.SUCCEEDED:
+            if end.cut_off:
+                row.note = storable(end.cut_off)
+            elif state is RunState.SUCCEEDED:
                 row.note = unusual(row.rows, schedule.recent_rows or ()) or None
                 schedule.recent_rows = remembered(schedule.recent_rows, row.rows)
                 end_lateness(session, schedule, claim, now)
@@ -215,7 +219,7 @@ def _advance(schedule: ScheduleRow, state: RunState, claim: Claim, end: RunEnd, 
     """What the end of an attempt means for its row of the schedule."""
     schedule.running = False
     schedule.fence = max(schedule.fence, end.newer_fence)
-    if state is RunState.SUCCEEDED:
+    if state is RunState.SUCCEEDED and not end.cut_off:
         schedule.last_success = now
     if state is not RunState.INTERRUPTED:
         schedule.crashes = 0  # its process is there to tell how it ended

@@ -186,6 +186,20 @@ def test_backfill_that_is_done_begins_anew(house, typed):
     assert [shown(typed, line)[0]["rows"] for line in lines] == [2, 4, 6]
 
 
+def test_run_that_a_limit_has_ended_is_not_done(house, typed):
+    """The backfill stays unfinished; a run without a checkpoint says that nothing was committed."""
+    house.go()
+    (run,) = shown(typed, f"jobs backfill days {WINDOW} --limit 2")
+    assert (run["state"], run["note"]) == ("succeeded", "ended by the limit of 2 rows, at its last checkpoint")
+    assert (listed(typed), len(shown(typed, "status")["backfills"])) == ([(NAME, "unfinished")], 1)
+    code, said, _ = typed("jobs run heedless --limit 1")
+    assert (code, "nothing was committed" in said) == (0, False)  # its one row is within the limit
+    code, said, _ = typed("jobs run long --limit 1")
+    assert (code, "ended by the limit of 1 row before its first checkpoint: nothing was committed" in said) == (0, True)
+    assert shown(typed, f"jobs backfill days {WINDOW} --limit 4")[0]["note"] is None
+    assert listed(typed) == [(NAME, "done")]
+
+
 def test_backfill_is_given_up(house, typed):
     """Its cursor is forgotten and it is not listed; asked for again, it begins anew."""
     house.go()
