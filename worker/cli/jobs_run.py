@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: Rows of a dry run that are shown when nobody says how many.
 SHOWN = 20
 #: Exit codes of several runs: the one that somebody has to act upon comes first.
-_WORST_FIRST = (3, 78, 1, 75)
+_WORST_FIRST = (3, 78, 2, 1, 75)
 
 
 @dataclass(frozen=True)
@@ -244,6 +244,8 @@ def _run_once(wiring: Wiring, by_hand: ByHand, account: Account) -> tuple[dict[s
         return describe_skipped(assignment.name, account, "it is running already"), TryAgainLater.exit_code
     if assignment.window is not None and ended.state is RunState.SUCCEEDED and ended.whole:
         assignment.forget_place(account)  # it is done: who asks for the same window again wants it again
+    if ended.exit_code == UsageFault.exit_code and assignment.window is not None and not assignment.place(account):
+        wiring.store.schedule.forget_backfill(assignment.name, account.id)  # it cannot be gone on with
     try:
         return describe(wiring.store.runs.get(ended.run_id)), ended.exit_code
     except UsageFault:
