@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 SHOWN = 20
 #: Exit codes of several runs: the one that somebody has to act upon comes first.
 _WORST_FIRST = (3, 78, 2, 1, 75)
+#: Exit code after Ctrl-C, as shells have it: 128 + SIGINT.
+_KEYBOARD = 130
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def run_job(
     """Run a job now, in this process, for one account or all of them.
 
     Exit code 0 when all succeeded, 3 when an account needs consent, 75 when a pause may mend what failed (the provider
-    is down, it is running already), else 1, also for an account that is paused.
+    is down, it is running already, SIGTERM), else 1, also for an account that is paused; 130 after Ctrl-C.
 
     Examples: worker jobs run arlo-registrations --account acme; worker jobs run first --dry-run --limit 20
     """
@@ -211,7 +214,7 @@ def _real_runs(wiring: Wiring, by_hand: ByHand) -> tuple[list[dict[str, Any]], i
     from worker.daemon import SETTLE
     from worker.runner.trial import SinceSink
 
-    _end_on_signals(wiring)
+    received = _end_on_signals(wiring)
     if by_hand.begin is not None:
         sink = SinceSink(by_hand.assignment.sink, by_hand.begin)
         by_hand = replace(by_hand, assignment=replace(by_hand.assignment, sink=sink))
@@ -224,6 +227,9 @@ def _real_runs(wiring: Wiring, by_hand: ByHand) -> tuple[list[dict[str, Any]], i
         if wiring.stopping.aborting.is_set():
             break  # not meant for this account alone
     wiring.refresher.wait_settled(SETTLE)
+    if received and (len(runs) < len(by_hand.accounts) or runs[-1]["state"] == RunState.INTERRUPTED):
+        tell("Stopped. The same command goes on from the last checkpoint.")
+        return runs, _KEYBOARD if signal.SIGINT in received else TryAgainLater.exit_code
     return runs, next((code for code in _WORST_FIRST if code in codes), 0)
 
 
@@ -263,15 +269,22 @@ def _code_of_skip(due: Due) -> int:
     return AccountPaused.exit_code if due.account.state is AccountState.PAUSED else TryAgainLater.exit_code
 
 
-def _end_on_signals(wiring: Wiring) -> None:
-    """Let SIGTERM and Ctrl-C end the run at its next request: cutting a refresh off would lose the tokens it brings."""
-    import signal
+def _end_on_signals(wiring: Wiring) -> list[int]:
+    """Let SIGTERM and Ctrl-C end the run at its next request: cutting a refresh off would lose the tokens it brings.
+
+    Answers what holds the signals that came.
+    """
     import threading
 
-    def end() -> None:
+    received: list[int] = []
+
+    def end(number: int) -> None:
+        received.append(number)
         wiring.stopping.draining.set()
         wiring.stopping.aborting.set()
+        tell("Stopping at the next request or checkpoint.")
 
     for number in (signal.SIGTERM, signal.SIGINT):
         # On a thread of its own: the handler runs between any two instructions, also while an event's lock is held.
-        signal.signal(number, lambda _number, _frame: threading.Thread(target=end, daemon=True).start())
+        signal.signal(number, lambda came, _frame: threading.Thread(target=end, args=(came,), daemon=True).start())
+    return received

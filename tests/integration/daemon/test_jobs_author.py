@@ -148,11 +148,11 @@ def test_backfill_beside_the_live_job_killed_and_gone_on_with(house, typed):
     assert (listed(typed), shown(typed, "status")["backfills"]) == ([(NAME, "done")], [])
 
 
-def in_the_middle(house):
+def in_the_middle(house, **streams):
     """A process that has begun the backfill, and waits on its third day."""
     line = house.line("jobs", "backfill", "days", *WINDOW.split())
     silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(line, cwd=house.folder, env=house.environment, **silent)
+    process = subprocess.Popen(line, cwd=house.folder, env=house.environment, **(silent | streams))
     house.entered("days")
     return process
 
@@ -172,6 +172,20 @@ def test_run_under_way_tells_how_far_it_is(house, typed):
     finally:
         running.kill()
         running.wait()
+
+
+def test_run_that_is_stopped_says_how_to_go_on(house, typed):
+    """Ctrl-C is told from a failure; ids and jobs that are mistyped are answered with what there is."""
+    running = in_the_middle(house, stderr=subprocess.PIPE)
+    running.send_signal(signal.SIGINT)
+    assert running.stderr.readline() == b"Stopping at the next request or checkpoint.\n"
+    house.go()
+    _, told = running.communicate(timeout=60)
+    assert (running.returncode, b"goes on from the last checkpoint" in told) == (130, True)
+    (run,) = shown(typed, f"jobs backfill days {WINDOW}")
+    code, _, told = typed(f"runs show {run['id'][:2]}")
+    assert (code, f"{run['id']} (days@2026-01-01..2026-01-07 of books/acme, succeeded)" in told) == (2, True)
+    assert 'no job "nosuch" is configured' in typed("runs list --job nosuch")[2]
 
 
 def listed(typed):
