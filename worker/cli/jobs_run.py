@@ -153,8 +153,11 @@ def _show_dry(trials: list[dict[str, Any]], failed: WorkerError | None, limit: i
         for trial in trials:
             show(trial, limit)
         tell("A dry run: nothing was written, and no cursor moved.")
-    if failed is not None:
-        raise failed if not as_json else typer.Exit(failed.exit_code)
+    if failed is None:
+        return
+    if not as_json and failed.hint:
+        tell(f"Try: {failed.hint}")
+    raise typer.Exit(failed.exit_code)
 
 
 def _dry_run(wiring: Wiring, by_hand: ByHand, account: Account) -> tuple[dict[str, Any], WorkerError | None]:
@@ -172,7 +175,7 @@ def _dry_run(wiring: Wiring, by_hand: ByHand, account: Account) -> tuple[dict[st
     if by_hand.record is not None:
         recorder = Recorder(by_hand.record, assignment.client.integration, wiring.scrubber)
     work = Work(account, "dry-run", 1, sink, limit, dry=True, recorder=recorder)
-    fault = _told(wiring, account, wiring.runner.attempt(assignment, work))
+    fault = _told(wiring, wiring.runner.attempt(assignment, work))
     if recorder is not None:
         recorder.save(assignment.described(before, limit))
         tell(f"{by_hand.record}: {len(recorder)} exchange{'' if len(recorder) == 1 else 's'} recorded")
@@ -198,7 +201,7 @@ def _deletions(swept: Swept) -> dict[str, Any]:
     }
 
 
-def _told(wiring: Wiring, account: Account, attempted: Attempted) -> WorkerError | None:
+def _told(wiring: Wiring, attempted: Attempted) -> WorkerError | None:
     """The attempt's error as one of ours, or None."""
     error = attempted.error
     if error is None or isinstance(error, WorkerError):
@@ -206,7 +209,7 @@ def _told(wiring: Wiring, account: Account, attempted: Attempted) -> WorkerError
     import traceback
 
     tell(wiring.scrubber("".join(traceback.format_exception(error))))
-    return WorkerError(wiring.scrubber(f"{account.label}: {type(error).__name__}: {error}"), hint="mend the job's file")
+    return WorkerError(wiring.scrubber(f"{type(error).__name__}: {error}"), hint="mend the job's file")
 
 
 def _real_runs(wiring: Wiring, by_hand: ByHand) -> tuple[list[dict[str, Any]], int]:
