@@ -18,7 +18,7 @@
     ├── RunEnded                   1   a run was stopped from outside
     │   ├── DeadlineExceeded       1   its timeout passed
     │   ├── Interrupted            1   the process is shutting down
-    │   └── FenceLost              1   a newer run of the same job and account has begun
+    │   └── FenceLost              1   a newer run of the same job and account has begun, or it was reset
     └── TamperedSecret            78   a ciphertext does not belong where it was found
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 a human must consent, 75 try again later (sysexits
@@ -176,4 +176,4 @@ class Interrupted(RunEnded):
 
 
 class FenceLost(RunEnded):
-    """A newer run of this job and account has begun; this one's results are refused."""
+    """A newer run of this job and account has begun, or the job was reset; this one's results are refused."""

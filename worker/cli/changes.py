@@ -98,8 +98,9 @@ def _decide(context: typer.Context, uid: str, *, approving: bool, yes: bool) -> 
     change = wiring.store.changes.get(uid)
     wanted = APPROVED if approving else REJECTED
     if change.state not in {"held", wanted}:
-        raise WorkerError(f"change {change.id} was {change.state} by {change.decided_by}", hint="worker changes list")
-    if change.state == "held":
+        raise WorkerError(f"change {change.id} was {change.state} by {change.decided_by}", hint=_next(wiring, change))
+    decided_before = change.state == wanted
+    if not decided_before:
         verb = "Delete" if approving else "Keep"
         _confirm(f"{verb} {change.gone} rows of {change.table} of {change.account.label}?", yes=yes or not approving)
         applied = _settle(wiring, change, approving=approving)
@@ -113,7 +114,7 @@ def _decide(context: typer.Context, uid: str, *, approving: bool, yes: bool) -> 
         raise WorkerError(
             f"change {change.id} is not in the sink of {change.job}: a newer listing has taken its place there, "
             "or the job has another sink now",
-            hint="worker changes list",
+            hint=_next(wiring, change),
         )
     if change.state != wanted:
         raise WorkerError(
@@ -122,9 +123,25 @@ def _decide(context: typer.Context, uid: str, *, approving: bool, yes: bool) -> 
         )
     if called.as_json:
         print_json(describe(change))
+    elif decided_before:
+        when = f"by {change.decided_by} at {rfc3339(change.decided_at)}"
+        done = f"{_rows(change.applied or 0)} deleted then" if approving else "nothing was deleted"
+        say(f"change {change.id} was already {change.state} {when}: {done}")
     else:
         done = f"{change.applied} rows deleted" if approving else "nothing deleted"
         say(f"change {change.id} {change.state}: {done}")
+
+
+def _rows(count: int) -> str:
+    return "1 row was" if count == 1 else f"{count} rows were"
+
+
+def _next(wiring: Wiring, change: HeldChange) -> str:
+    """The command that goes on from a change that was decided: to the one that is held in its place, if any."""
+    for held in wiring.store.changes.list():
+        if (held.job, held.account.id, held.table) == (change.job, change.account.id, change.table):
+            return f"worker changes show {held.id}"
+    return "worker changes list"
 
 
 def _settle(wiring: Wiring, change: HeldChange, *, approving: bool) -> int | None:

@@ -9,7 +9,7 @@ import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from worker.cli.output import say
+from worker.cli.output import say, tell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,18 +26,24 @@ def show(trial: Mapping[str, Any], limit: int) -> None:
     for table, rows in trial["tables"].items():
         key = ", ".join(trial["keys"][table]) or "none"
         full = ", the limit" if len(rows) >= limit else ""
-        say(f"{trial['account']} {table}: {len(rows)} rows{full}; key {key}")
+        say(f"{trial['account']} {table}: {_rows(len(rows))}{full}; key {key}")
         _show_rows(rows, trial["columns"][table])
     for gone in trial["deletions"]:
         would = f"would be held ({gone['held']})" if gone["held"] else "would be deleted"
-        say(f"{trial['account']} {gone['table']}: {gone['rows']} rows {would}: {'; '.join(gone['sample'])}")
+        keys = f": {'; '.join(gone['sample'])}" if gone["sample"] else ""
+        more = "; …" if gone["rows"] > len(gone["sample"]) > 0 else ""
+        say(f"{trial['account']} {gone['table']}: {_rows(gone['rows'])} {would}{keys}{more}")
     if trial["error"]:
-        say(f"{trial['account']}: {trial['error']}")
+        tell(f"worker: {trial['account']}: {trial['error']}")
     elif not trial["tables"]:
         say(f"{trial['account']}: no rows")
     before, after = (json.dumps(trial[name], ensure_ascii=False) for name in ("cursor_before", "cursor"))
     moved = f"would go from {before} to {after}" if before != after else f"would stay at {after}"
     say(f"{trial['account']}: the cursor {moved}")
+
+
+def _rows(count: int) -> str:
+    return f"{count} row{'' if count == 1 else 's'}"
 
 
 def _show_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:

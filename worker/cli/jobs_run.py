@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 #: Rows of a dry run that are shown when nobody says how many.
 SHOWN = 20
 #: Exit codes of several runs: the one that somebody has to act upon comes first.
-_WORST_FIRST = (3, 78, 1, 75)
+_WORST_FIRST = (3, 78, 2, 1, 75)
+#: Exit code after Ctrl-C, as shells have it: 128 + SIGINT.
+_KEYBOARD = 130
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def run_job(
     """Run a job now, in this process, for one account or all of them.
 
     Exit code 0 when all succeeded, 3 when an account needs consent, 75 when a pause may mend what failed (the provider
-    is down, it is running already), else 1, also for an account that is paused.
+    is down, it is running already, SIGTERM), else 1, also for an account that is paused; 130 after Ctrl-C.
 
     Examples: worker jobs run arlo-registrations --account acme; worker jobs run first --dry-run --limit 20
     """
@@ -97,7 +100,9 @@ def run_by_hand(called: Invocation, wiring: Wiring, by_hand: ByHand, *, dry: boo
     if called.as_json:
         print_json(runs)
     else:
-        print_table(("id", "job", "account", "state", "rows", "seconds", "error"), runs)
+        notes = ("note",) if any(run["note"] for run in runs) else ()
+        columns = ("id", "job", "account", "state", "rows", "deleted", "held", "seconds", *notes, "error")
+        print_table(columns, runs)
     raise typer.Exit(code)
 
 
@@ -155,8 +160,11 @@ def _show_dry(trials: list[dict[str, Any]], failed: WorkerError | None, limit: i
         for trial in trials:
             show(trial, limit)
         tell("A dry run: nothing was written, and no cursor moved.")
-    if failed is not None:
-        raise failed if not as_json else typer.Exit(failed.exit_code)
+    if failed is None:
+        return
+    if not as_json and failed.hint:
+        tell(f"Try: {failed.hint}")
+    raise typer.Exit(failed.exit_code)
 
 
 def _dry_run(wiring: Wiring, by_hand: ByHand, account: Account) -> tuple[dict[str, Any], WorkerError | None]:
@@ -174,7 +182,7 @@ def _dry_run(wiring: Wiring, by_hand: ByHand, account: Account) -> tuple[dict[st
     if by_hand.record is not None:
         recorder = Recorder(by_hand.record, assignment.client.integration, wiring.scrubber)
     work = Work(account, "dry-run", 1, sink, limit, dry=True, recorder=recorder)
-    fault = _told(wiring, account, wiring.runner.attempt(assignment, work))
+    fault = _told(wiring, wiring.runner.attempt(assignment, work))
     if recorder is not None:
         recorder.save(assignment.described(before, limit))
         tell(f"{by_hand.record}: {len(recorder)} exchange{'' if len(recorder) == 1 else 's'} recorded")
@@ -200,7 +208,7 @@ def _deletions(swept: Swept) -> dict[str, Any]:
     }
 
 
-def _told(wiring: Wiring, account: Account, attempted: Attempted) -> WorkerError | None:
+def _told(wiring: Wiring, attempted: Attempted) -> WorkerError | None:
     """The attempt's error as one of ours, or None."""
     error = attempted.error
     if error is None or isinstance(error, WorkerError):
@@ -208,7 +216,7 @@ def _told(wiring: Wiring, account: Account, attempted: Attempted) -> WorkerError
     import traceback
 
     tell(wiring.scrubber("".join(traceback.format_exception(error))))
-    return WorkerError(wiring.scrubber(f"{account.label}: {type(error).__name__}: {error}"), hint="mend the job's file")
+    return WorkerError(wiring.scrubber(f"{type(error).__name__}: {error}"), hint="mend the job's file")
 
 
 def _real_runs(wiring: Wiring, by_hand: ByHand) -> tuple[list[dict[str, Any]], int]:
@@ -216,7 +224,7 @@ def _real_runs(wiring: Wiring, by_hand: ByHand) -> tuple[list[dict[str, Any]], i
     from worker.daemon import SETTLE
     from worker.runner.trial import SinceSink
 
-    _end_on_signals(wiring)
+    received = _end_on_signals(wiring)
     if by_hand.begin is not None:
         sink = SinceSink(by_hand.assignment.sink, by_hand.begin)
         by_hand = replace(by_hand, assignment=replace(by_hand.assignment, sink=sink))
@@ -229,6 +237,9 @@ def _real_runs(wiring: Wiring, by_hand: ByHand) -> tuple[list[dict[str, Any]], i
         if wiring.stopping.aborting.is_set():
             break  # not meant for this account alone
     wiring.refresher.wait_settled(SETTLE)
+    if received and (len(runs) < len(by_hand.accounts) or runs[-1]["state"] == RunState.INTERRUPTED):
+        tell("Stopped. The same command goes on from the last checkpoint.")
+        return runs, _KEYBOARD if signal.SIGINT in received else TryAgainLater.exit_code
     return runs, next((code for code in _WORST_FIRST if code in codes), 0)
 
 
@@ -247,8 +258,10 @@ def _run_once(wiring: Wiring, by_hand: ByHand, account: Account) -> tuple[dict[s
     ended = wiring.runner.run(assignment, due, following, trigger=by_hand.trigger, limit=by_hand.limit)
     if ended is None:
         return describe_skipped(assignment.name, account, "it is running already"), TryAgainLater.exit_code
-    if assignment.window is not None and ended.state is RunState.SUCCEEDED and by_hand.limit is None:
+    if assignment.window is not None and ended.state is RunState.SUCCEEDED and ended.whole:
         assignment.forget_place(account)  # it is done: who asks for the same window again wants it again
+    if ended.exit_code == UsageFault.exit_code and assignment.window is not None and not assignment.place(account):
+        wiring.store.schedule.forget_backfill(assignment.name, account.id)  # it cannot be gone on with
     try:
         return describe(wiring.store.runs.get(ended.run_id)), ended.exit_code
     except UsageFault:
@@ -266,15 +279,22 @@ def _code_of_skip(due: Due) -> int:
     return AccountPaused.exit_code if due.account.state is AccountState.PAUSED else TryAgainLater.exit_code
 
 
-def _end_on_signals(wiring: Wiring) -> None:
-    """Let SIGTERM and Ctrl-C end the run at its next request: cutting a refresh off would lose the tokens it brings."""
-    import signal
+def _end_on_signals(wiring: Wiring) -> list[int]:
+    """Let SIGTERM and Ctrl-C end the run at its next request: cutting a refresh off would lose the tokens it brings.
+
+    Answers what holds the signals that came.
+    """
     import threading
 
-    def end() -> None:
+    received: list[int] = []
+
+    def end(number: int) -> None:
+        received.append(number)
         wiring.stopping.draining.set()
         wiring.stopping.aborting.set()
+        tell("Stopping at the next request or checkpoint.")
 
     for number in (signal.SIGTERM, signal.SIGINT):
         # On a thread of its own: the handler runs between any two instructions, also while an event's lock is held.
-        signal.signal(number, lambda _number, _frame: threading.Thread(target=end, daemon=True).start())
+        signal.signal(number, lambda came, _frame: threading.Thread(target=end, args=(came,), daemon=True).start())
+    return received

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.invocation import invocation
-from worker.cli.output import print_json, print_table, say
+from worker.cli.output import print_json, print_table, say, tell
 from worker.clock import rfc3339
 from worker.errors import UsageFault
 
@@ -39,6 +39,7 @@ def list_runs(
 
     Example: worker runs list --state failed --limit 5
     """
+    from worker.jobs.window import MARK
     from worker.states import RunState
     from worker.store.runs import RunFilter
 
@@ -47,13 +48,16 @@ def list_runs(
     called = invocation(context)
     integration, _, name = account.rpartition("/")
     wanted = RunFilter(job or None, integration or None, name or None, state or None, limit)
-    rows = [describe(run) for run in called.wiring().store.runs.list(wanted)]
+    wiring = called.wiring()
+    rows = [describe(run) for run in wiring.store.runs.list(wanted)]
+    if job and not rows and job.partition(MARK)[0] not in wiring.config.jobs:
+        tell(f'no job "{job}" is configured; worker jobs list')
     if called.as_json:
         print_json(rows)
         return
     columns = (
-        "id", "job", "integration", "account", "state", "trigger", "started_at", "seconds", "rows", "deleted", "note",
-        "error",
+        "id", "job", "integration", "account", "state", "trigger", "started_at", "seconds", "rows", "deleted", "held",
+        "note", "error",
     )  # fmt: skip
     print_table(columns, rows, empty="no runs")
 

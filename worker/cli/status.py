@@ -174,7 +174,7 @@ def _timed(found: dict[str, Any]) -> dict[str, Any]:
 def _show(found: dict[str, Any]) -> None:
     now = time.time()
     counts = ", ".join(f"{count} {state}" for state, count in found["accounts"].items()) or "none enrolled"
-    say(f"daemon    {found['daemon'] or 'not running here'}")
+    say(f"daemon    {found['daemon'] or 'not running here: nothing runs by itself until worker run does'}")
     for row in found["faults"]:
         say(f"FAULT     {row['fault']}")
         say(f"    mend it: {row['remedy']}")

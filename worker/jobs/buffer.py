@@ -41,6 +41,8 @@ class RunTally:
         self._limit = limit
         self._lock = threading.Lock()
         self._taken = 0
+        #: Whether the limit has kept a row from being taken.
+        self.cut_off = False
         #: What holds deletions back.
         self.brake = brake
         #: What became of the complete listings that were committed so far.
@@ -56,6 +58,7 @@ class RunTally:
             return
         with self._lock:
             if self._taken >= self._limit:
+                self.cut_off = True
                 raise LimitReached(f"the limit of {self._limit} rows is reached")
             self._taken += 1
 

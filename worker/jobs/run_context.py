@@ -142,6 +142,7 @@ class RunContext:
     ) -> None:
         """See Context."""
         self._facts.check()
+        self._bounds.require_beginning(self.job, table)
         try:
             self._buffer.emit(table, rows, key)
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from worker.errors import UsageFault, WorkerError
+from worker.errors import UsageFault
 
 _MIDNIGHT = "T00:00:00Z"
 #: Between a job's name and the window in the name under which a backfill runs: no job's name has it.
@@ -49,27 +49,39 @@ class Bounds:
             "since": window is not None and not resumed,
             "until": window is not None and window.until is not None,
         }
+        self._heeded = window is None or resumed
+        self._begun: set[str] = set()
 
     @property
     def since(self) -> str | None:
         """The window's first moment; None outside of a backfill."""
-        self._unread["since"] = False
+        self._unread["since"], self._heeded = False, True
         return None if self._window is None else self._window.since
 
     @property
     def until(self) -> str | None:
         """The moment before which the window ends; None without one."""
-        self._unread["until"] = False
+        self._unread["until"], self._heeded = False, True
         return None if self._window is None else self._window.until
 
     def require_heeded(self, job: str) -> None:
-        """Raise WorkerError when the job is about to commit and has not looked at its window."""
+        """Raise UsageFault when the job is about to commit and has not looked at its window."""
         unread = [f"ctx.{name}" for name, never in self._unread.items() if never]
         if unread:
-            raise WorkerError(
+            raise UsageFault(
                 f"{job} does not look at {' and '.join(unread)}, so it cannot be backfilled; nothing was written",
-                hint="have the job ask the API for ctx.since and ctx.until: docs/backfill.md",
+                hint=f"have {job} ask the API for ctx.since and ctx.until (docs/backfill.md), "
+                f"or copy everything again: worker jobs reset {job}",
             )
+
+    def require_beginning(self, job: str, table: str) -> None:
+        """Raise UsageFault when rows of a table come a second time and the job has looked at neither bound.
+
+        So it is not all read before it is refused. A single batch may be a small table that is always copied whole.
+        """
+        if not self._heeded and table in self._begun:
+            self.require_heeded(job)
+        self._begun.add(table)
 
 
 def _moment(text: str, option: str) -> str:

@@ -45,6 +45,10 @@ class Assignment:
         """What has the cursor of this job for an account."""
         return Stream(self.name, account.integration, account.name)
 
+    def place(self, account: Account) -> dict[str, Any]:
+        """The cursor that the next run begins at; empty when it begins anew."""
+        return self.sink.read_cursor(self.stream(account))
+
     def forget_place(self, account: Account) -> None:
         """The next run begins anew; rows stay."""
         self.sink.reset(self.stream(account))

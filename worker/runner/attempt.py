@@ -61,6 +61,8 @@ class Attempted:
     repeated: int = 0
     #: What it has shown of its tables.
     observed: Observed = NOTHING
+    #: What is to be said of a run that its limit of rows has ended; empty when it came to its end.
+    cut_off: str = ""
 
 
 def attempt(services: Services, assignment: Assignment, work: Work) -> Attempted:
@@ -89,18 +91,25 @@ def attempt(services: Services, assignment: Assignment, work: Work) -> Attempted
     if isinstance(error, requests.ConnectionError | requests.Timeout) and pace.left == 0.0:
         # The request was cut short because the run's own time was up, not because the API is slow.
         error = pace.overdue()
+    rows = streams.committed if streams is not None else 0
     return Attempted(
         error,
         RunCounts(
-            rows=streams.committed if streams is not None else 0,
+            rows=rows,
             requests=session.requests_sent if session is not None else 0,
             refreshes=session.refreshes if session is not None else 0,
             deleted=sum(one.gone.rows for one in tally.swept if not one.change),
             held=sum(one.gone.rows for one in tally.swept if one.change),
         ),
         session.requests_repeated if session is not None else 0,
-        NOTHING if streams is None else watcher.observe(tally, whole=error is None),
+        NOTHING if streams is None else watcher.observe(tally, whole=error is None and not tally.cut_off),
+        _words_of_limit(work.limit, rows) if tally.cut_off and error is None else "",
     )
+
+
+def _words_of_limit(limit: int | None, rows: int) -> str:
+    ended = f"ended by the limit of {limit} row{'' if limit == 1 else 's'}"
+    return f"{ended}, at its last checkpoint" if rows else f"{ended} before its first checkpoint: nothing was committed"
 
 
 def require_scopes(services: Services, assignment: Assignment, account: Account) -> None:

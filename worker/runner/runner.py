@@ -49,6 +49,8 @@ class Ended:
     run_id: str
     state: RunState
     exit_code: int
+    #: It came to its end; False when a limit of rows has ended it.
+    whole: bool = True
 
 
 class Runner:
@@ -126,7 +128,9 @@ class Runner:
                 except WorkerError as error:  # the next run meets the same answer and parks it then
                     log.error("job could not be parked", extra={"error": error.message, "hint": error.hint})
             state = self._record(assignment, claim, attempted, self._services.clock.monotonic() - started)
-            return Ended(claim.run_id, state, exit_code(attempted.error, self._services.clock.now()))
+            return Ended(
+                claim.run_id, state, exit_code(attempted.error, self._services.clock.now()), not attempted.cut_off
+            )
 
     def attempt(self, assignment: Assignment, work: Work) -> Attempted:
         """Make an attempt that is not recorded: a dry run."""
@@ -174,7 +178,7 @@ class Runner:
             wait = wait_before_retry(error, claim.attempt, now, random.random())  # noqa: S311 - no secret
         text = error_text(error, services.scrubber)
         end = end_of(error, attempted.counts, retry_at=None if wait is None else now + wait, now=now, text=text)
-        end = replace(end, observed=attempted.observed)
+        end = replace(end, observed=attempted.observed, cut_off=attempted.cut_off)
         try:
             state = self._finish(claim, end, now)
         except FenceLost as lost:

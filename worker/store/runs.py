@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from worker.store.database import Database
     from worker.store.records import Claim, Due
 
+#: Runs that are named where an id's beginning is that of several.
+_CANDIDATES = 5
 #: Digits of a run's id that say when it was made.
 _TIME_DIGITS = 11
 #: A run with its row of the schedule, both gone when the account is. Built once: it is asked at the end of every run.
@@ -57,6 +59,8 @@ class RunEnd:
     newer_fence: int = 0
     #: What it has shown of its tables.
     observed: Observed = NOTHING
+    #: Not empty: a limit of rows has ended it, and it says nothing of how much there is or how fresh it is.
+    cut_off: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,9 @@ class Runs:
             row.held += end.counts.held
             write_down(session, claim, end.observed, now)
             row.drift = [*(row.drift or ()), *end.observed.drift] or None
-            if state is RunState.SUCCEEDED:
+            if end.cut_off:
+                row.note = storable(end.cut_off)
+            elif state is RunState.SUCCEEDED:
                 row.note = unusual(row.rows, schedule.recent_rows or ()) or None
                 schedule.recent_rows = remembered(schedule.recent_rows, row.rows)
                 end_lateness(session, schedule, claim, now)
@@ -180,15 +186,20 @@ class Runs:
             select(RunRow, AccountRow)
             .join(AccountRow, col(AccountRow.id) == col(RunRow.account_id))
             .where(col(RunRow.id).startswith(run_id, autoescape=True))
-            .limit(2)
+            .order_by(col(RunRow.id).desc())
+            .limit(_CANDIDATES + 1)
         )
         with self._database.read() as session:
-            found = list(session.execute(query))
-            if len(found) != 1:
-                raise UsageFault(
-                    f"{'no run' if not found else 'several runs'} with id {run_id}", hint="worker runs list"
-                )
-            return _to_run(*found[0])
+            found = [_to_run(row, account) for row, account in session.execute(query)]
+        if not found:
+            raise UsageFault(f"no run with id {run_id}", hint="worker runs list")
+        if len(found) > 1:
+            named = [f"{run.id} ({run.job} of {run.integration}/{run.account}, {run.state})" for run in found]
+            more = ", …" if len(named) > _CANDIDATES else ""
+            raise UsageFault(
+                f"several runs with id {run_id}: {', '.join(named[:_CANDIDATES])}{more}", hint="worker runs show ID"
+            )
+        return found[0]
 
     def prune(self, before: float) -> int:
         """Forget runs that ended before a moment; each account's schedule row keeps its last success."""
@@ -215,7 +226,7 @@ def _advance(schedule: ScheduleRow, state: RunState, claim: Claim, end: RunEnd, 
     """What the end of an attempt means for its row of the schedule."""
     schedule.running = False
     schedule.fence = max(schedule.fence, end.newer_fence)
-    if state is RunState.SUCCEEDED:
+    if state is RunState.SUCCEEDED and not end.cut_off:
         schedule.last_success = now
     if state is not RunState.INTERRUPTED:
         schedule.crashes = 0  # its process is there to tell how it ended

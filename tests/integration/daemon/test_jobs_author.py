@@ -148,11 +148,11 @@ def test_backfill_beside_the_live_job_killed_and_gone_on_with(house, typed):
     assert (listed(typed), shown(typed, "status")["backfills"]) == ([(NAME, "done")], [])
 
 
-def in_the_middle(house):
+def in_the_middle(house, **streams):
     """A process that has begun the backfill, and waits on its third day."""
     line = house.line("jobs", "backfill", "days", *WINDOW.split())
     silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(line, cwd=house.folder, env=house.environment, **silent)
+    process = subprocess.Popen(line, cwd=house.folder, env=house.environment, **(silent | streams))
     house.entered("days")
     return process
 
@@ -174,6 +174,20 @@ def test_run_under_way_tells_how_far_it_is(house, typed):
         running.wait()
 
 
+def test_run_that_is_stopped_says_how_to_go_on(house, typed):
+    """Ctrl-C is told from a failure; ids and jobs that are mistyped are answered with what there is."""
+    running = in_the_middle(house, stderr=subprocess.PIPE)
+    running.send_signal(signal.SIGINT)
+    assert running.stderr.readline() == b"Stopping at the next request or checkpoint.\n"
+    house.go()
+    _, told = running.communicate(timeout=60)
+    assert (running.returncode, b"goes on from the last checkpoint" in told) == (130, True)
+    (run,) = shown(typed, f"jobs backfill days {WINDOW}")
+    code, _, told = typed(f"runs show {run['id'][:2]}")
+    assert (code, f"{run['id']} (days@2026-01-01..2026-01-07 of books/acme, succeeded)" in told) == (2, True)
+    assert 'no job "nosuch" is configured' in typed("runs list --job nosuch")[2]
+
+
 def listed(typed):
     """The backfills of `worker jobs list`."""
     return [(one["backfill"], one["state"]) for one in shown(typed, "jobs list")[0]["backfills"]]
@@ -184,6 +198,20 @@ def test_backfill_that_is_done_begins_anew(house, typed):
     house.go()
     lines = (f"jobs backfill days {WINDOW}{limit}" for limit in (" --limit 2", "", ""))
     assert [shown(typed, line)[0]["rows"] for line in lines] == [2, 4, 6]
+
+
+def test_run_that_a_limit_has_ended_is_not_done(house, typed):
+    """The backfill stays unfinished; a run without a checkpoint says that nothing was committed."""
+    house.go()
+    (run,) = shown(typed, f"jobs backfill days {WINDOW} --limit 2")
+    assert (run["state"], run["note"]) == ("succeeded", "ended by the limit of 2 rows, at its last checkpoint")
+    assert (listed(typed), len(shown(typed, "status")["backfills"])) == ([(NAME, "unfinished")], 1)
+    code, said, _ = typed("jobs run heedless --limit 1")
+    assert (code, "nothing was committed" in said) == (0, False)  # its one row is within the limit
+    code, said, _ = typed("jobs run long --limit 1")
+    assert (code, "ended by the limit of 1 row before its first checkpoint: nothing was committed" in said) == (0, True)
+    assert shown(typed, f"jobs backfill days {WINDOW} --limit 4")[0]["note"] is None
+    assert listed(typed) == [(NAME, "done")]
 
 
 def test_backfill_is_given_up(house, typed):
@@ -197,10 +225,11 @@ def test_backfill_is_given_up(house, typed):
 
 
 def test_backfill_of_a_job_that_does_not_heed_the_window_fails(house, typed):
-    """And writes nothing; a dry run tells it as well."""
+    """And writes nothing; a dry run tells it as well; no window is left unfinished."""
     for options in ("", " --dry-run"):
         code, said, _ = typed(f"--json jobs backfill heedless {WINDOW}{options}")
-        assert (code, "heedless does not look at ctx.since and ctx.until" in said) == (1, True)
+        assert (code, "heedless does not look at ctx.since and ctx.until" in said) == (2, True)
+    assert shown(typed, "status")["backfills"] == []
     assert ask(house, "SELECT name FROM sqlite_schema WHERE name = 'days'") == []
 
 

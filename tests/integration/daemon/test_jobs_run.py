@@ -25,6 +25,19 @@ def test_dry_run_writes_nothing(place):
     assert (place.runs(), (place.folder / "state" / "data.db").exists()) == ([], False)
 
 
+def test_dry_run_that_fails_tells_it_once(place):
+    """With the account, the traceback and what to do."""
+    place.job("failing")
+    place.enroll()
+    ended = place.command("jobs", "run", "failing", "--dry-run")
+    assert (ended.returncode, "ValueError" in ended.stdout) == (1, False)
+    assert [line for line in ended.stderr.splitlines() if "ValueError:" in line] == [
+        "ValueError: a bug",
+        "worker: books/acme: ValueError: a bug",
+    ]
+    assert "Try: mend the job's file" in ended.stderr
+
+
 def test_dry_run_begins_where_the_last_run_ended(place):
     """It shows what the next one would bring, and moves nothing."""
     place.job("events")

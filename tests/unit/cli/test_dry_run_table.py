@@ -62,7 +62,7 @@ def test_dry_run_does_not_let_data_talk_to_the_terminal(shown):
 
 def test_dry_run_says_that_the_limit_is_reached(shown):
     """There may be more."""
-    assert shown([{"id": 1}], limit=1)[0] == "books/acme t: 1 rows, the limit; key id"
+    assert shown([{"id": 1}], limit=1)[0] == "books/acme t: 1 row, the limit; key id"
 
 
 def test_dry_run_tells_where_the_cursor_would_go(shown):
@@ -74,8 +74,25 @@ def test_dry_run_tells_where_the_cursor_would_go(shown):
 
 
 def test_dry_run_without_rows_says_so(shown):
-    """Or why there are none."""
-    assert [shown([])[0], shown([], error="it is down")[0]] == ["books/acme: no rows", "books/acme: it is down"]
+    """An error is told in its place, on stderr."""
+    assert [shown([])[0], shown([], error="it is down")[0]] == [
+        "books/acme: no rows",
+        "books/acme: the cursor would stay at {}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "sample", "line"),
+    [
+        (0, [], "0 rows would be deleted"),
+        (1, ["7"], "1 row would be deleted: 7"),
+        (3, ["7", "8"], "3 rows would be deleted: 7; 8; …"),
+    ],
+)
+def test_dry_run_shows_what_would_be_deleted(shown, rows, sample, line):
+    """With some of the keys, and whether there are more."""
+    gone = {"table": "t", "rows": rows, "sample": sample, "held": None}
+    assert shown([], deletions=[gone])[0] == f"books/acme t: {line}"
 
 
 @pytest.mark.parametrize(

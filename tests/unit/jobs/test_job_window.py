@@ -123,3 +123,18 @@ def test_backfill_takes_nothing_away(backfill, listings):
 def test_job_need_not_look_for_an_end_that_is_not_there():
     """A window that is open at its end."""
     assert run_job(lambda ctx: ctx.emit("t", {"from": ctx.since}), backfill=("2026-01-01", "")).rows["t"]
+
+
+def test_job_that_heeds_no_bound_is_stopped_before_it_has_read_everything():
+    """At the second batch of rows for a table; another table's first one may be copied whole."""
+    reached = []
+
+    def heedless(ctx):
+        ctx.emit("kinds", {"id": 1})
+        for number in range(9):
+            ctx.emit("rows", {"id": number})
+            reached.append(number)
+
+    with pytest.raises(UsageFault, match="cannot be backfilled"):
+        run_job(heedless, backfill=("2026-01-01", ""))
+    assert reached == [0]

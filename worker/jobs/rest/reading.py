@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from worker.errors import WorkerError
+from worker.errors import UsageFault, WorkerError
 from worker.jobs.answers import server_time
 from worker.jobs.rest.place import Place
 from worker.jobs.rest.resource import families, filled, filled_params, values_of
@@ -47,14 +47,14 @@ def wanted_families(ctx: Context, resources: Sequence[Resource]) -> list[Family]
 def place_of(ctx: Context, root: Resource) -> Place | None:
     """Where a root's cursor stands; None when it is read whole each time.
 
-    A backfill begins and ends where it was told. Raises WorkerError where the field counts numbers.
+    A backfill begins and ends where it was told. Raises UsageFault where the field counts numbers.
     """
     if root.increment is None:
         return None
     increment, until = root.increment, ctx.until
     if ctx.since is not None:
         if isinstance(increment.initial, int):
-            raise WorkerError(f"{root.name} counts {increment.field} in numbers, and a backfill asks for times")
+            raise UsageFault(f"{root.name} counts {increment.field} in numbers, and a backfill asks for times")
         increment = replace(increment, initial=ctx.since)
     return Place(root.name, increment, ctx.cursor.get(root.name), until)
 
