@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 #: Parts of a header's name that say that its value is a credential.
 _TELLING = ("key", "token", "secret", "auth", "password", "cookie")
-#: Cookies whose values are looked for in bodies: half of what a scrubber keeps in mind, so that a cookie for each answer
-#: does not push the tokens out. In headers all are masked.
+#: Cookies whose values are looked for in bodies: half of what a scrubber keeps in mind, so that a new cookie with each
+#: answer does not push the tokens out. In headers all are masked.
 _COOKIES = Scrubber.LIMIT // 2
 
 
