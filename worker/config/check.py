@@ -15,6 +15,7 @@ from worker.config.drivers import missing_driver
 from worker.config.faults import Faults, Spot
 from worker.config.load import find, load, read_sections
 from worker.config.paths import exists, is_folder, normal
+from worker.config.secret_sources import sources
 from worker.config.trust import writable_by_others
 from worker.errors import ConfigProblems, JobUnusable, WorkerError, listed
 
@@ -104,18 +105,6 @@ def _of_faulty(path: Path, error: ConfigProblems) -> Report:
     readings = read_sections(document, Spot("", Faults(), normal(path.absolute()).parent))
     uses = {name: job["uses"] for name, job in readings["jobs"].items() if job["uses"] is not None}
     return replace(report, jobs_path=readings["worker"][""]["jobs_path"] or (), uses=uses)
-
-
-def sources(config: Config) -> Iterator[SecretSource]:
-    """Every secret's origin that the file names, the keyring's left out."""
-    if config.store.source:
-        yield config.store.source
-    for integration in config.integrations.values():
-        yield from integration.secrets.values()
-    yield from (sink.credentials for sink in config.sinks.values() if sink.credentials)
-    yield from (sink.url for sink in config.sinks.values() if sink.url and sink.url.kind != "literal")
-    for notify in config.notify:
-        yield from (source for source in (notify.url, notify.secret) if source)
 
 
 def _secrets(config: Config, environ: Mapping[str, str]) -> Iterator[Finding]:

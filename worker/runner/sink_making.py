@@ -34,6 +34,8 @@ class SinkMaker:
     clock: Clock
     #: Where parts that need files of their own keep them.
     state_dir: Path
+    #: Names of environment variables that no other program is to see.
+    withheld: frozenset[str] = frozenset()
 
     def make(self, config: SinkConfig) -> Sink:
         """The sink; nothing is opened and no server is asked yet. Raises Misconfigured when its driver is missing."""
@@ -102,7 +104,9 @@ class SinkMaker:
             settings=config.settings or {},
             flat=config.nested == "json",
         )
-        process = DltProcess(place, folder, self.environ, self.scrubber)
+        # dlt reads settings of its own from the environment; our secrets are none of them.
+        environ = {name: value for name, value in self.environ.items() if name not in self.withheld}
+        process = DltProcess(place, folder, environ, self.scrubber)
         return DltSink(target, process, SqliteSink(folder / "cursors.db", self.clock))
 
 

@@ -11,6 +11,7 @@ from worker import __version__
 from worker.clock import SystemClock
 from worker.config.load import load
 from worker.config.model import SinkConfig
+from worker.config.secret_sources import variables
 from worker.config.trust import refuse_open_to_all
 from worker.errors import Misconfigured
 from worker.events import Events
@@ -277,7 +278,10 @@ class Wiring:
         # dlt keeps cursors and a working folder under the sink's name.
         place = config if config.type == "dlt" else replace(config, name="")
         if place not in self._sinks:
-            maker = SinkMaker(self.environ, self.config.base_dir, self.scrubber, self.clock, self.state_folder)
+            withheld = variables(self.config)
+            maker = SinkMaker(
+                self.environ, self.config.base_dir, self.scrubber, self.clock, self.state_folder, withheld
+            )
             self._sinks[place] = maker.make(config)
         return self._sinks[place]
 

@@ -120,14 +120,14 @@ def test_arlo_changes_during_the_sync_and_crashes_lose_nothing(arlo, sqlite_sink
 
 
 def test_arlo_rows_newer_than_the_servers_clock_allows_come_once_more(arlo, sqlite_sink):
-    """A change committed late could lie before them, so the stored place stays two seconds behind."""
+    """A change committed late could lie before them, so the stored place stays behind."""
     arlo.run("events", sqlite_sink)
     arlo.sandbox.call("touch", collection="events", count=4)
-    assert arlo.run("events", sqlite_sink, settle=2) == 4
-    assert arlo.run("events", sqlite_sink, settle=2) == 4
-    arlo.sandbox.call("advance", seconds=10)
-    assert arlo.run("events", sqlite_sink, settle=2) == 4
-    assert arlo.run("events", sqlite_sink, settle=2) == 0
+    assert arlo.run("events", sqlite_sink, settle=60) == 4
+    assert arlo.run("events", sqlite_sink, settle=60) == 4
+    arlo.sandbox.call("advance", seconds=100)
+    assert arlo.run("events", sqlite_sink, settle=60) == 4
+    assert arlo.run("events", sqlite_sink, settle=60) == 0
 
 
 def test_arlo_times_are_utc_with_their_offset_beside_them(arlo, sqlite_sink):

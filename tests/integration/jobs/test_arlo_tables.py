@@ -105,6 +105,15 @@ def test_arlo_merges_are_looked_at_once_they_are_settled(arlo, sqlite_sink):
     assert not [url for url in arlo.asked if url.endswith(("contacts/512/", "contacts/513/"))]
 
 
+def test_arlo_merges_newer_than_the_servers_clock_allows_are_looked_at_once_more(arlo, sqlite_sink):
+    """One that shows late could lie before them."""
+    arlo.run("contacts", sqlite_sink)
+    arlo.sandbox.merge(512, 513)
+    arlo.run("contacts", sqlite_sink, settle=60)
+    arlo.run("contacts", sqlite_sink, settle=60)
+    assert [url for url in arlo.asked if url.endswith("contacts/512/")]
+
+
 def test_arlo_deletions_take_away_what_no_list_of_changes_tells(arlo, sqlite_sink):
     """Rows, an order's lines with it, and neither a merged contact nor anything that is there."""
     for job in ("events", "registrations", "contacts", "orders"):

@@ -11,6 +11,7 @@ import threading
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import duckdb
@@ -18,8 +19,10 @@ import psycopg
 import pytest
 
 from worker.cli.main import main as worker
+from worker.config.load import load
 from worker.errors import Interrupted, Misconfigured, TryAgainLater, WorkerError
 from worker.jobs.sinks import Stream, TableBatch
+from worker.wiring import Wiring
 
 _DUCKDB = 'destination = "duckdb"\npath = "state/rows.duckdb"'
 _JOBS = """
@@ -131,6 +134,29 @@ def test_load_that_cannot_reach_its_server_is_tried_again_later(place):
         session.write(rows(1), {"customers": 1})
     assert "hush-hush" not in failed.value.message
     assert place.wiring.assignments("crm")["crm"].sink.read_cursor(_STREAM) == {}
+
+
+def test_loading_process_sees_no_secret_of_the_environment(place):
+    """It has what dlt may need of it, and not the master keys."""
+    place.configure(_JOBS.format(sink=_DUCKDB).replace("[sinks", '[keyring]\nenv = "MASTER_KEYS"\n[sinks'))
+    text = (place.folder / "config.toml").read_text()
+    (place.folder / "config.toml").write_text(text.replace('[keyring]\nfile = "worker.key"\n', "", 1))
+    environ = {"NO_PROXY": "*", "MASTER_KEYS": (place.folder / "worker.key").read_text(), "EXTRACT__WORKERS": "1"}
+    wiring = Wiring(load(place.folder / "config.toml", {}), environ)
+    seen: set[bytes] = set()
+
+    def look() -> None:
+        for child in Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split():
+            with contextlib.suppress(OSError):
+                seen.add(Path(f"/proc/{child}/environ").read_bytes())
+
+    wiring.store.accounts.list("crm")
+    with contextlib.closing(wiring.assignments("crm")["crm"].sink.open(_STREAM, 1)) as session:
+        session.heed(look)
+        assert session.write(rows(3), {"customers": 3}) == 3
+    wiring.store.close()
+    assert any(b"EXTRACT__WORKERS=1" in one for one in seen)
+    assert not any(b"MASTER_KEYS" in one and b"EXTRACT__WORKERS" in one for one in seen)
 
 
 def test_load_ends_with_its_run_and_comes_again(place):
