@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import sweep_process
 from sink_process import sink_of
 
 from worker.clock import SystemClock
@@ -26,9 +27,9 @@ PROCESS = Path(__file__).with_name("sink_process.py")
 ROOT = Path(__file__).parents[3]
 
 
-def start(*arguments):
+def start(*arguments, process=PROCESS):
     """A writer in a process of its own."""
-    command = [sys.executable, str(PROCESS), *map(str, arguments)]
+    command = [sys.executable, str(process), *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
@@ -58,6 +59,20 @@ def contents(kind, path):
             return connection.execute("SELECT _account, at, part FROM t ORDER BY 1, 2, 3").fetchall()
     lines = [json.loads(line) for file in path.rglob("*.jsonl") for line in file.read_text().splitlines()]
     return sorted((row["_account"], row["at"], row["part"]) for row in lines)
+
+
+def place_and_ids(kind, path):
+    """The lister's cursor and the ids in the table, as of one moment: a server may still end what a client began."""
+    connection, schema = sqlite3.connect(path) if kind == "sqlite" else psycopg.connect(path.split(" ")[0]), ""
+    with closing(connection):
+        if kind == "postgresql":
+            schema = f"{path.split(' ')[1]}."
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        else:
+            connection.execute("BEGIN")
+        [(cursor,)] = connection.execute(f"SELECT value FROM {schema}_worker_cursor").fetchall()
+        ids = connection.execute(f"SELECT id FROM {schema}t ORDER BY id").fetchall()
+        return json.loads(cursor)["at"], [number for (number,) in ids]
 
 
 def columns(kind, path):
@@ -118,6 +133,27 @@ def test_sink_rows_arrive_once_however_often_the_writer_is_killed(kind, path):
         kills += not done
     assert kills >= 4
     assert contents(kind, path) == expected(["acme"], 150)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_sink_deletions_and_cursor_are_one_however_often_the_lister_is_killed(kind, path):
+    """SIGKILL at any moment of a listing's rows, keys, difference and commit: the table is as the cursor says."""
+    dice, kills = random.Random(4), 0
+    for fence in range(1, 100):
+        lister = start(kind, path, fence, 40, process=Path(sweep_process.__file__))
+        for _ in range(dice.randrange(1, 4)):
+            lister.stdout.readline()
+        killer = threading.Timer(dice.random() * 0.1, lister.kill)
+        killer.start()
+        _, errors = lister.communicate()
+        killer.cancel()
+        assert lister.returncode in {0, -signal.SIGKILL}, errors
+        kills += lister.returncode != 0
+        place, ids = place_and_ids(kind, path)
+        assert ids == sweep_process.ids_of(place - 1)
+        if lister.returncode == 0:
+            break
+    assert (place, kills >= 4) == (40, True)
 
 
 @pytest.mark.parametrize("kind", KINDS)
